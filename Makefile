@@ -1,0 +1,60 @@
+# Two commands do everything: `make demo` and `make test`. Works with GNU make 3.81 and newer.
+#   PYTHON       which Python makes .venv (3.11, 3.12 or 3.13; found by itself when not given)
+#   TORCH_INDEX  URL of a package index to take torch from (for example one with CPU-only or
+#                CUDA builds); empty: the registry that pip is set up with
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; raise SystemExit(not (3,11) <= sys.version_info[:2] <= (3,13))' \
+  >/dev/null 2>&1 && { echo $$p; break; }; done)
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: demo test test-long lint bench docs ui setup browser clean
+
+demo: $(STAMP)
+	$(BIN)/sae demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-long: $(STAMP) browser
+	$(BIN)/python -m pytest -m "long and not gpu"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+docs: $(STAMP)
+	$(BIN)/python -m pipeline.documents
+
+ui: $(STAMP)
+	$(BIN)/sae ui
+
+setup: $(STAMP)
+
+browser: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt playwright
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 was found. \
+	Install one of them, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	  sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else \
+	  "error: Python " + v + " was given; 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) with $(PYTHON): about 110 pinned packages, 0.4 GB to download,"
+	@echo "and $(TORCH): 0.2 GB as a CPU build; a CUDA build on Linux is 1 GB and brings"
+	@echo "several GB of CUDA packages. TORCH_INDEX=<url> chooses where torch comes from;"
+	@echo "now: $(if $(TORCH_INDEX),$(TORCH_INDEX),the registry that pip is set up with)."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
