@@ -1,0 +1,65 @@
+"""Ratios worth believing: every contender runs in turn, round after round, in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of every contender in every round, A B C A B C, after `warm_up` unmeasured rounds.
+
+    Interleaving spreads a slow spell of a shared machine over all of them.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(warm_up + rounds):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], name: str, *, to: str) -> float:
+    """The median over rounds of `name`'s time divided by `to`'s in the same round."""
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))
+
+
+def hardware() -> str:
+    """A short name of this machine: processor and cores."""
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def save(benchmark: str, figures: object) -> Path:
+    """Writes figures with hardware, date and commit to `benchmarks/results/`."""
+    RESULTS.mkdir(exist_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    path = RESULTS / f"{benchmark}_{platform.machine()}_{date.today()}.json"
+    record = {
+        "benchmark": benchmark,
+        "hardware": hardware(),
+        "date": str(date.today()),
+        "python": platform.python_version(),
+        "commit": commit,
+        "figures": figures,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
