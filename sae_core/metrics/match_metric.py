@@ -1,0 +1,34 @@
+"""Metrics that are functions of how an SAE's dictionary matches other dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sae_core.metrics.definition import Measured, MetricDefinition
+
+Pair = Literal["other_seed", "other_weights", "other_width"]
+
+
+@dataclass(frozen=True)
+class MatchSeen:
+    """One match from the SAE's side: MMCS from it to the other, over living latents.
+
+    `other_variant` is the other's weights variant without its seed: `trained`, `random`, ...
+    """
+
+    pair: Pair
+    mmcs: float | None
+    other_variant: str
+
+
+@dataclass(frozen=True)
+class MatchMetric:
+    """A metric over matches; it may be asked again whenever another match becomes known.
+
+    `values(variant, matches)`: `variant` is the SAE's own weights variant.
+    """
+
+    definitions: tuple[MetricDefinition, ...]
+    values: Callable[[str, Sequence[MatchSeen]], Mapping[str, Measured]]
