@@ -1,0 +1,106 @@
+"""Turns a validation error into text: where, what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import StudyError
+
+Model = TypeVar("Model", bound=BaseModel)
+_MOST = 8
+
+
+def validated(
+    model: type[Model], data: Mapping[str, Any], origin: str, *, path: tuple[str, ...] = ()
+) -> Model:
+    """`model` made of plain data; raises StudyError with one line per thing to mend.
+
+    `origin` names the file, `path` the place of `data` in it.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_line(model, item, path) for item in error.errors(include_url=False)[:_MOST]]
+        more = error.error_count() - len(lines)
+        if more > 0:
+            lines.append(f"... and {more} more.")
+        prefix = f"{origin}: " if origin else ""
+        raise StudyError("\n".join(prefix + line for line in lines)) from error
+
+
+def refuse(text: str) -> NoReturn:
+    """Raises the error that a validator raises for a value it does not take."""
+    raise ValueError(text)
+
+
+def _line(model: type[BaseModel], error: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    cause = error.get("ctx", {}).get("error")
+    location = tuple(str(part) for part in error["loc"])
+    where = _joined(path + location)
+    if isinstance(cause, StudyError):
+        text = str(cause)
+        return text if text.startswith("recipes.") else f"{where}: {text}"
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(_model_at(model, error["loc"][:-1]), location[-1], where)
+    if error["type"] == "missing":
+        return f"{where} is missing. {_allowed(model, error['loc'])}Add it."
+    if cause is not None:
+        return f"{where or _joined(path) or 'the study'}: {str(cause).rstrip('.')}."
+    given = _shown(error["input"])
+    reason = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{where}: {given} was given; it should be {reason}. {_allowed(model, error['loc'])}"
+
+
+def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:
+    names = list(owner.model_fields) if owner else []
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    offer = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{where}: unknown key {key!r}.{offer} Valid keys here: {', '.join(names)}."
+
+
+def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    """What a field takes, from its own schema and description; empty when there is nothing."""
+    owner = _model_at(model, location[:-1])
+    name = str(location[-1]) if location else ""
+    if owner is None or name not in owner.model_fields:
+        return ""
+    description = owner.model_fields[name].description
+    return f"({name}: {description}.) " if description else ""
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The model class at a place inside `model`, through mappings, lists and unions."""
+    current: Any = model
+    for part in location:
+        current = _inside(current, str(part))
+    return current if _is_model(current) else None
+
+
+def _inside(annotation: Any, part: str) -> Any:
+    if _is_model(annotation):
+        field = annotation.model_fields.get(part)
+        return field.annotation if field else None
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (dict, list, tuple) and arguments:
+        return arguments[-1]
+    found = (_inside(argument, part) for argument in arguments)
+    return next((value for value in found if value is not None), None)
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _joined(parts: tuple[str, ...]) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
