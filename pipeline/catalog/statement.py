@@ -1,0 +1,56 @@
+"""What `sae sql` takes: one statement that only reads."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.errors import UserError
+
+_SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+_EXPLAIN = re.compile(rf"{_SPACE}explain\b(.*)", re.IGNORECASE | re.DOTALL)
+_ANALYZE = re.compile(rf"{_SPACE}analyze\b(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class SqlStatementError(UserError):
+    """SQL that is not one statement that only reads."""
+
+
+def read_only(sql: str) -> str:
+    """The statement to run; raises SqlStatementError for anything that is not a SELECT or EXPLAIN.
+
+    EXPLAIN ANALYZE runs what it explains, so it is put together anew around the checked inside.
+    """
+    import duckdb
+
+    kind, text = _single(sql)
+    if kind == duckdb.StatementType.SELECT:
+        return text
+    if kind != duckdb.StatementType.EXPLAIN:
+        raise SqlStatementError(
+            f"This is a {kind.name} statement. `sae sql` only reads: SELECT, WITH, FROM, VALUES, "
+            "DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of these. To keep results, use "
+            "--format parquet, csv or json with --output."
+        )
+    inside = _EXPLAIN.fullmatch(text)[1]
+    analyze = _ANALYZE.fullmatch(inside)
+    inside = analyze[1] if analyze else inside
+    inner_kind, inner = _single(inside)
+    if inner_kind != duckdb.StatementType.SELECT:
+        raise SqlStatementError(
+            f"EXPLAIN of a {inner_kind.name} statement. `sae sql` explains what it would run: "
+            "a single SELECT. Write EXPLAIN SELECT ..., or EXPLAIN ANALYZE SELECT ..."
+        )
+    return f"EXPLAIN {'ANALYZE ' if analyze else ''}{inner}"
+
+
+def _single(sql: str) -> tuple[object, str]:
+    import duckdb
+
+    try:
+        found = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise SqlStatementError(str(error)) from error
+    if len(found) != 1:
+        given = "no statement" if not found else f"{len(found)} statements"
+        raise SqlStatementError(f"{given} were given; `sae sql` takes one. Give a single SELECT.")
+    return found[0].type, found[0].query

@@ -1,0 +1,185 @@
+"""Views that answer the usual questions: how good, better than random, stable, on the frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.catalog.tables import TABLES
+
+if TYPE_CHECKING:
+    from sae_core.metrics.definition import MetricDefinition
+
+Summary = tuple[str, str, tuple[tuple[str, str], ...], str]
+
+_SAE_COLUMNS = (
+    "sae",
+    "model",
+    "weights",
+    "weights_seed",
+    "site",
+    "layer",
+    "architecture",
+    "recipe",
+    "seed",
+    "source",
+    "data_seed",
+    "n_latents",
+    "k",
+    "width",
+    "tokens",
+    "status",
+    "sae_hash",
+)
+
+
+def summaries(metrics: Sequence[MetricDefinition]) -> list[Summary]:
+    """Name, comment, column comments and SELECT of each summary view."""
+    return [_evaluations(metrics), _trained_vs_random(), _seed_stability(), _pareto_frontier()]
+
+
+def _comment(table: str, name: str) -> str:
+    return next(column.comment for column in TABLES[table].columns if column.name == name)
+
+
+def _evaluations(metrics: Sequence[MetricDefinition]) -> Summary:
+    """PIVOT with names from the data is refused in views, so the columns are generated."""
+    wide, columns = [], [(name, _comment("saes", name)) for name in _SAE_COLUMNS]
+    columns.append(("evaluation_hash", _comment("metrics", "evaluation_hash")))
+    for metric in metrics:
+        one = f"FILTER (metric = '{metric.name}')"
+        wide.append(f'max(value) {one} AS "{metric.name}"')
+        wide.append(f'max(ci_low) {one} AS "{metric.name}_ci_low"')
+        wide.append(f'max(ci_high) {one} AS "{metric.name}_ci_high"')
+        columns.append((metric.name, f"{metric.description} Unit: {metric.unit}."))
+        columns.append((f"{metric.name}_ci_low", f"lower end of {metric.name}'s interval"))
+        columns.append((f"{metric.name}_ci_high", f"upper end of {metric.name}'s interval"))
+    shown = ", ".join(f'newest."{name}"' for name in _SAE_COLUMNS)
+    values = ", ".join(f'wide."{name}"' for name, _ in columns[len(_SAE_COLUMNS) :])
+    aggregates = ",\n    ".join(["max(evaluation_hash) AS evaluation_hash", *wide])
+    sql = f"""
+WITH newest AS (
+  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
+), wide AS (
+  SELECT sae, sae_hash,
+    {aggregates}
+  FROM metrics GROUP BY sae, sae_hash
+)
+SELECT {shown}, {values}
+FROM newest LEFT JOIN wide ON newest.sae = wide.sae AND newest.sae_hash = wide.sae_hash"""
+    comment = (
+        "One row per SAE (its newest content), one column per metric with its interval; "
+        "NULL where not evaluated or where a value cannot be told (metrics.reason says why)."
+    )
+    return ("evaluations", comment, tuple(columns), sql)
+
+
+def _trained_vs_random() -> Summary:
+    columns = (
+        ("model", "name of the language model"),
+        ("site", "where activations are read"),
+        ("layer", "layer of the site, from 0"),
+        ("recipe", "name of the recipe"),
+        ("seed", "SAE seed, the same for both"),
+        ("metric", "name of the metric"),
+        ("trained", "value of the SAE on the trained model"),
+        ("random", "value of its twin on the other weights"),
+        ("difference", _comment("comparisons", "difference")),
+        ("ci_low", _comment("comparisons", "ci_low")),
+        ("ci_high", _comment("comparisons", "ci_high")),
+        ("n", _comment("comparisons", "n")),
+        ("level", _comment("comparisons", "level")),
+        ("reason", _comment("comparisons", "reason")),
+        ("trained_weights", "weights variant of the first"),
+        ("random_weights", "weights variant of its twin"),
+        ("sae_trained", "id of the first SAE"),
+        ("sae_random", "id of its twin"),
+    )
+    sql = """
+WITH newest AS (
+  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
+)
+SELECT a.model, a.site, a.layer, a.recipe, a.seed, c.metric,
+  value_a.value AS trained, value_b.value AS random,
+  c.difference, c.ci_low, c.ci_high, c.n, c.level, c.reason,
+  a.weights AS trained_weights, b.weights AS random_weights,
+  c.sae_a AS sae_trained, c.sae_b AS sae_random
+FROM comparisons AS c
+JOIN newest AS a ON c.sae_a = a.sae AND c.sae_a_hash = a.sae_hash
+JOIN newest AS b ON c.sae_b = b.sae AND c.sae_b_hash = b.sae_hash
+LEFT JOIN metrics AS value_a
+  ON value_a.sae = c.sae_a AND value_a.sae_hash = c.sae_a_hash AND value_a.metric = c.metric
+LEFT JOIN metrics AS value_b
+  ON value_b.sae = c.sae_b AND value_b.sae_hash = c.sae_b_hash AND value_b.metric = c.metric"""
+    comment = "Each SAE beside its twin on random weights: both values and the paired difference."
+    return ("trained_vs_random", comment, columns, sql)
+
+
+def _seed_stability() -> Summary:
+    columns = (
+        ("source", "what the SAEs are trained on"),
+        ("model", "name of the language model"),
+        ("weights", "weights variant"),
+        ("site", "where activations are read"),
+        ("layer", "layer of the site, from 0"),
+        ("recipe", "name of the recipe"),
+        ("n_pairs", "pairs of seeds"),
+        ("mean_mmcs", "mean over the pairs of the MMCS, averaged over both directions"),
+        ("min_mmcs", "the lowest of them"),
+        ("mean_mmcs_null", "mean MMCS expected for random directions"),
+    )
+    sql = """
+WITH newest AS (
+  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
+), pairs AS (
+  SELECT a.source, a.model, a.weights, a.site, a.layer, a.recipe,
+    (m.mmcs_ab + m.mmcs_ba) / 2 AS mmcs, m.mmcs_null_ab,
+    least(m.sae_a, m.sae_b) AS one, greatest(m.sae_a, m.sae_b) AS other
+  FROM dictionary_matches AS m
+  JOIN newest AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
+  JOIN newest AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
+  WHERE m.pair = 'other_seed'
+  QUALIFY row_number() OVER (PARTITION BY one, other ORDER BY m.run DESC) = 1
+)
+SELECT source, any_value(model) AS model, any_value(weights) AS weights,
+  any_value(site) AS site, any_value(layer) AS layer, recipe, count(*) AS n_pairs,
+  avg(mmcs) AS mean_mmcs, min(mmcs) AS min_mmcs, avg(mmcs_null_ab) AS mean_mmcs_null
+FROM pairs GROUP BY source, recipe"""
+    comment = "Whether another seed gives the same dictionary: one row per source and recipe."
+    return ("seed_stability", comment, columns, sql)
+
+
+def _pareto_frontier() -> Summary:
+    columns = (
+        ("source", "what the SAEs are trained on"),
+        ("sae", "id of the SAE"),
+        ("architecture", "architecture of the recipe"),
+        ("recipe", "name of the recipe"),
+        ("seed", "SAE seed"),
+        ("n_latents", "f: number of latents"),
+        ("l0", "mean active latents per token"),
+        ("fvu", "fraction of variance unexplained"),
+        ("dominated", "whether another SAE of the source has lower or equal L0 and FVU, one lower"),
+        ("dominated_by", "of those, the one with the lowest FVU; NULL on the frontier"),
+    )
+    sql = """
+WITH points AS (
+  SELECT s.source, s.sae, s.architecture, s.recipe, s.seed, s.n_latents,
+    max(m.value) FILTER (m.metric = 'l0') AS l0, max(m.value) FILTER (m.metric = 'fvu') AS fvu
+  FROM (
+    SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
+  ) AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
+  WHERE m.metric IN ('l0', 'fvu')
+  GROUP BY ALL
+  HAVING l0 IS NOT NULL AND fvu IS NOT NULL
+), better AS (
+  SELECT worse.sae, arg_min(best.sae, struct_pack(fvu := best.fvu, l0 := best.l0)) AS dominated_by
+  FROM points AS worse JOIN points AS best
+    ON worse.source = best.source AND best.l0 <= worse.l0 AND best.fvu <= worse.fvu
+    AND (best.l0 < worse.l0 OR best.fvu < worse.fvu)
+  GROUP BY worse.sae
+)
+SELECT p.*, better.dominated_by IS NOT NULL AS dominated, better.dominated_by
+FROM points AS p LEFT JOIN better ON p.sae = better.sae"""
+    comment = "L0 against FVU per source: which SAEs no other one beats in both."
+    return ("pareto_frontier", comment, columns, sql)

@@ -1,0 +1,134 @@
+"""The views: what people query. SQL is generated from the schema and the metric definitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.catalog import parts, summaries
+from pipeline.catalog.tables import COMMITS, RUN, TABLES, Column, Table
+from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sae_core.metrics.definition import MetricDefinition
+
+DEFINITION_COLUMNS = (
+    Column("metric", "VARCHAR", "name of the metric"),
+    Column("metric_version", "BIGINT", "version of the definition; raised when results change"),
+    Column("unit", "VARCHAR", "unit of the value"),
+    Column("better", "VARCHAR", "which direction is better, where one is"),
+    Column("formula", "VARCHAR", "the formula"),
+    Column("reference", "VARCHAR", "where the definition comes from"),
+    Column("description", "VARCHAR", "what it tells"),
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: its name, what it shows, its columns' comments, its SELECT."""
+
+    name: str
+    comment: str
+    columns: tuple[tuple[str, str], ...]
+    sql: str
+
+
+def views(workspace: Workspace) -> list[View]:
+    """Every view over a workspace's parts; a view comes after those it reads."""
+    from sae_core.metrics import definitions
+
+    metrics = list(definitions())
+    made = [_commits(), *(_newest(workspace, t) for t in TABLES.values() if t is not COMMITS)]
+    made.append(_metric_definitions(metrics))
+    for name, comment, columns, sql in summaries.summaries(metrics):
+        made.append(View(name, comment, columns, sql))
+    return made
+
+
+def statements(workspace: Workspace) -> list[str]:
+    """The SQL that makes the views, in order; paths in it are absolute."""
+    sql = ["CREATE SCHEMA internal", f"CREATE VIEW internal.runs AS {_runs(workspace)}"]
+    sql.append(
+        "COMMENT ON VIEW internal.runs IS "
+        + quoted("committed runs, and the part that holds each run's rows now")
+    )
+    for view in views(workspace):
+        sql.append(f"CREATE VIEW {view.name} AS {view.sql}")
+        sql.append(f"COMMENT ON VIEW {view.name} IS {quoted(view.comment)}")
+        sql += [
+            f'COMMENT ON COLUMN {view.name}."{column}" IS {quoted(comment)}'
+            for column, comment in view.columns
+        ]
+    return sql
+
+
+def quoted(text: str) -> str:
+    """A text as a SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _described(columns: tuple[Column, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((column.name, column.comment) for column in columns)
+
+
+def _runs(workspace: Workspace) -> str:
+    """Committed runs; after a compaction the newest record that names a run holds its rows.
+
+    A record shows from its stamp on, compared with the start of the query: so all tables of one
+    query agree, whichever moment their folders are listed at.
+    """
+    names = ", ".join(f'"{column.name}"' for column in (RUN, *COMMITS.columns))
+    return f"""
+SELECT {names}, part
+FROM (
+  SELECT {names}, parse_filename(filename, true) AS part,
+         max(committed_at) OVER (PARTITION BY filename) AS shows_from
+  FROM read_parquet({quoted(parts.pattern(workspace, "commits"))},
+                    union_by_name = true, filename = true)
+)
+WHERE epoch_us(shows_from) <= epoch_us(now())
+QUALIFY row_number() OVER (PARTITION BY run ORDER BY part DESC) = 1"""
+
+
+def _commits() -> View:
+    columns = (RUN, *COMMITS.columns)
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    sql = f"SELECT {names} FROM internal.runs"
+    return View("commits", COMMITS.comment, _described(columns), sql)
+
+
+def _newest(workspace: Workspace, table: Table) -> View:
+    """Rows of committed runs, and of those the newest run per key."""
+    columns = (*table.columns, RUN)
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    key = ", ".join(f'"{name}"' for name in table.key)
+    sql = f"""
+SELECT {names}
+FROM (
+  SELECT rows.*
+  FROM read_parquet({quoted(parts.pattern(workspace, table.name))},
+                    union_by_name = true, filename = true) AS rows
+  SEMI JOIN internal.runs AS runs
+    ON rows.run = runs.run AND parse_filename(rows.filename, true) = runs.part
+)
+QUALIFY rank() OVER (PARTITION BY {key} ORDER BY run DESC) = 1"""
+    return View(table.name, table.comment, _described(columns), sql)
+
+
+def _metric_definitions(metrics: list[MetricDefinition]) -> View:
+    rows = [
+        (m.name, m.version, m.unit, m.better, m.formula, m.reference, m.description)
+        for m in metrics
+    ]
+    values = ",\n  ".join(
+        "(" + ", ".join(str(v) if isinstance(v, int) else quoted(str(v)) for v in row) + ")"
+        for row in rows
+    )
+    names = [column.name for column in DEFINITION_COLUMNS]
+    typed = ", ".join(f'CAST("{c.name}" AS {c.type}) AS "{c.name}"' for c in DEFINITION_COLUMNS)
+    empty = f"(SELECT {', '.join(['NULL'] * len(names))} WHERE false)"
+    source = f"(VALUES\n  {values})" if rows else empty
+    quoted_names = ", ".join(f'"{name}"' for name in names)
+    sql = f"SELECT {typed} FROM {source} AS definitions({quoted_names})"
+    comment = "What each metric means: unit, direction, formula, reference."
+    return View("metric_definitions", comment, _described(DEFINITION_COLUMNS), sql)

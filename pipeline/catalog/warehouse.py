@@ -1,0 +1,99 @@
+"""SQL over a workspace: the views file that any DuckDB shell opens, and our own read-only door."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from pipeline import atomic
+from pipeline.catalog import parts, statement
+from pipeline.catalog.views import quoted, statements
+from pipeline.errors import UserError
+from pipeline.hashing import content_hash
+from pipeline.locks import turn
+from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow
+
+# The oldest format that keeps comments on views: any DuckDB since 1.0 opens it.
+_STORAGE = "v1.0.0"
+
+
+class SqlError(UserError):
+    """A query that cannot be answered."""
+
+
+def refresh(workspace: Workspace) -> None:
+    """Makes the views file, where its SQL changed and nobody has changes to it open."""
+    parts.lay_out(workspace)
+    sql = statements(workspace)
+    digest = content_hash([_STORAGE, sql])
+    if workspace.warehouse.exists() and _digest(workspace) == digest:
+        return
+    with turn(workspace, "warehouse"):
+        _replace(workspace, sql, digest)
+
+
+def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    """A connection in memory with the views; it reaches no file outside the workspace's tables."""
+    import duckdb
+
+    parts.lay_out(workspace)
+    connection = duckdb.connect(":memory:")
+    for sql in statements(workspace):
+        connection.execute(sql)
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute(f"SET allowed_directories = [{quoted(str(workspace.tables) + '/')}]")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def query(workspace: Workspace, sql: str) -> pyarrow.Table:
+    """The answer to one SELECT, or to EXPLAIN of one; raises SqlError for anything else."""
+    import duckdb
+
+    checked = statement.read_only(sql)
+    with connect(workspace) as connection:
+        try:
+            return connection.sql(checked).to_arrow_table()
+        except duckdb.Error as error:
+            raise SqlError(_explained(str(error))) from error
+
+
+def _explained(text: str) -> str:
+    if "Permission" in text or "file system operations are disabled" in text:
+        text += "\nA query reads the workspace's tables and no other file."
+    elif "Table with name" in text:
+        text += "\n`sae sql 'SHOW TABLES'` lists the tables; docs/schema.md explains them."
+    return text
+
+
+def _digest(workspace: Workspace) -> str:
+    mark = workspace.tables / ".views"
+    return mark.read_text() if mark.exists() else ""
+
+
+def _replace(workspace: Workspace, sql: list[str], digest: str) -> None:
+    """A file with changes not written back (.wal) is in use: it is left until the next command."""
+    import duckdb
+
+    if workspace.warehouse.with_name(f"{workspace.warehouse.name}.wal").exists():
+        return
+    with atomic.writing(workspace.warehouse) as temporary:
+        name = f"new_{secrets.token_hex(4)}"
+        connection = duckdb.connect(":memory:")
+        connection.execute(
+            f"ATTACH {quoted(str(temporary))} AS {name} (STORAGE_VERSION '{_STORAGE}')"
+        )
+        connection.execute(f"USE {name}")
+        for line in sql:
+            connection.execute(line)
+        connection.execute("USE memory")
+        connection.execute(f"DETACH {name}")
+        connection.close()
+    atomic.write_bytes(workspace.tables / ".views", digest.encode())
