@@ -1,0 +1,24 @@
+"""The operations that training and comparing SAEs spend their time in.
+
+Each operation is a folder: its signature and dispatch, `reference.py` (plain torch, the judge) and,
+where the plain form is slow, `cpu.py` (same mathematics, deterministic, sparse backward).
+"""
+
+from __future__ import annotations
+
+from sae_kernels.linear_batch_topk import linear_batch_topk
+from sae_kernels.linear_topk import linear_topk
+from sae_kernels.max_cosine import MaxCosine, max_cosine
+from sae_kernels.ragged import RaggedCode
+from sae_kernels.ragged_decode import ragged_decode
+from sae_kernels.sparse_decode import sparse_decode
+
+__all__ = [
+    "MaxCosine",
+    "RaggedCode",
+    "linear_batch_topk",
+    "linear_topk",
+    "max_cosine",
+    "ragged_decode",
+    "sparse_decode",
+]

@@ -1,0 +1,35 @@
+"""The largest outputs of a linear layer over a whole batch."""
+
+from __future__ import annotations
+
+import torch
+
+from sae_kernels.linear_batch_topk import cpu, reference
+from sae_kernels.ragged import RaggedCode
+
+
+def linear_batch_topk(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
+) -> RaggedCode:
+    """The `count` largest entries of ReLU(z), z = x·weightᵀ + bias, over all n rows together.
+
+    Of equal entries the earlier row, then the lower index, is kept. Entries that are 0 are never
+    kept, so fewer than `count` come back where fewer are > 0. NaN counts as the largest.
+    `x` (n, d), `weight` (f, d), `bias` (f,), count >= 1. Differentiable in x, weight and bias
+    through the kept entries. Raises ValueError when shapes or count do not fit.
+    """
+    if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"linear_batch_topk got x {tuple(x.shape)} and weight {tuple(weight.shape)}. "
+            "Allowed: (n, d) and (f, d). Check the layer's orientation."
+        )
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"linear_batch_topk got bias {tuple(bias.shape)} for weight {tuple(weight.shape)}. "
+            f"Allowed: ({weight.shape[0]},), one per output."
+        )
+    if count < 1:
+        raise ValueError(f"linear_batch_topk got count = {count}. Allowed: 1 or more. It is n · k.")
+    if x.device.type == "cpu":
+        return cpu.linear_batch_topk(x, weight, bias, count)
+    return reference.linear_batch_topk(x, weight, bias, count)

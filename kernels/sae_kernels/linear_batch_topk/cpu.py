@@ -1,0 +1,86 @@
+"""Linear + batch top-k on the CPU: exact selection without a sort, a backward over kept entries."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from sae_kernels.ragged import RaggedCode
+from sae_kernels.row_sums import bag_sums, transposed_sums
+
+_SAMPLE_ENTRIES = 2**17
+
+
+def linear_batch_topk(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
+) -> RaggedCode:
+    """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
+    rows, columns, values = _LinearBatchTopk.apply(x, weight, bias, count)
+    return RaggedCode(rows, columns, values, x.shape[0])
+
+
+class _LinearBatchTopk(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        flat = torch.addmm(bias, x, weight.t()).view(-1)
+        kept = largest_positive(flat, count)
+        rows = kept.div(weight.shape[0], rounding_mode="floor")
+        columns = kept - rows * weight.shape[0]
+        ctx.save_for_backward(x, weight, rows, columns)
+        ctx.mark_non_differentiable(rows, columns)
+        return rows, columns, flat[kept]
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, _rows: torch.Tensor, _columns: torch.Tensor, grad: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        x, weight, rows, columns = ctx.saved_tensors
+        d_x = d_weight = d_bias = None
+        if ctx.needs_input_grad[0]:
+            starts = torch.searchsorted(rows, torch.arange(x.shape[0]))
+            d_x = bag_sums(weight, columns, grad, starts=starts)
+        if ctx.needs_input_grad[1]:
+            d_weight = transposed_sums(x, rows, columns, grad, n_columns=weight.shape[0])
+        if ctx.needs_input_grad[2]:
+            d_bias = grad.new_zeros(weight.shape[0]).index_add_(0, columns, grad)
+        return d_x, d_weight, d_bias, None
+
+
+def largest_positive(flat: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions, ascending, of the `count` largest entries > 0 of `flat`; of equals the first.
+
+    A sample gives a value that few entries but at least `count` should exceed, and only those are
+    partitioned. The sample decides how much work is done, never the answer: when too few exceed
+    its value, all positive entries are taken instead.
+    """
+    candidates = _above(flat, _sampled_floor(flat, count))
+    if candidates.numel() < count:
+        candidates = _above(flat, 0.0)
+    if candidates.numel() <= count:
+        return candidates
+    values = flat[candidates]
+    last = float(np.partition(values.numpy(), values.numel() - count)[values.numel() - count])
+    above = ~(values <= last)
+    equal = values == last
+    needed = count - above.sum()
+    return candidates[above | (equal & (equal.cumsum(0) <= needed))]
+
+
+def _above(flat: torch.Tensor, floor: float) -> torch.Tensor:
+    """Positions whose value is not <= floor: NaN is kept, so that it shows."""
+    return (~(flat <= floor)).nonzero().view(-1)
+
+
+def _sampled_floor(flat: torch.Tensor, count: int) -> float:
+    """A value >= 0 that, judged by every s-th entry, 1.25 · count entries exceed."""
+    stride = max(1, flat.numel() // _SAMPLE_ENTRIES) | 1
+    sample = flat[::stride].numpy()
+    rank = int(1.25 * count / stride) + 16
+    if rank >= sample.size:
+        return 0.0
+    floor = float(np.partition(sample, sample.size - rank)[sample.size - rank])
+    return max(floor, 0.0) if floor == floor else 0.0

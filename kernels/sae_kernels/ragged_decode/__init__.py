@@ -1,0 +1,24 @@
+"""Reconstructions from a ragged code."""
+
+from __future__ import annotations
+
+import torch
+
+from sae_kernels.ragged import RaggedCode
+from sae_kernels.ragged_decode import cpu, reference
+
+
+def ragged_decode(code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Weighted sums of dictionary rows: x̂_n = bias + Σ_{j: rows_j = n} values_j · dictionary[columns_j].
+
+    `dictionary` (f, d), `bias` (d,); gives (n, d). Differentiable in values, dictionary and bias.
+    Raises ValueError when the shapes do not fit together.
+    """
+    if dictionary.ndim != 2 or bias.shape != dictionary.shape[1:]:
+        raise ValueError(
+            f"ragged_decode got dictionary {tuple(dictionary.shape)}, bias {tuple(bias.shape)}. "
+            "Allowed: (f, d), (d,). Check which dimension is the dictionary's."
+        )
+    if code.values.device.type == "cpu":
+        return cpu.ragged_decode(code, dictionary, bias)
+    return reference.ragged_decode(code, dictionary, bias)

@@ -1,0 +1,77 @@
+"""TopK: each token keeps its k largest latents.
+
+Idea: sparsity is set, not penalised: no shrinkage of activations, and L0 = k by construction
+(less where fewer than k are positive).
+Formula: z = W_enc (s x − b_dec) + b_enc; a = ReLU(z) on the k largest z, 0 elsewhere;
+s x̂ = W_decᵀ a + b_dec; L = mean_n Σ_d (s x − s x̂)² + w · V · AuxK, V the inputs' total variance,
+AuxK the share of the residual's variance that dead latents leave (auxiliary_loss.py), w = 1/32.
+Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), sections 2.3 and A.2.
+Ours differs: both terms are multiplied by V (the paper divides the first by it: same ratio, and
+here the same units as other architectures); a latent fires where its value is > 0 (the paper's
+code: > 1e-3); inputs are scaled by one number, not normalised per token; gradients are clipped
+per latent; AuxK's 10 M tokens become min(10 M, 10 % of the budget).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from sae_kernels import linear_topk, sparse_decode
+
+from sae_core.auxiliary_loss import auxk_loss, auxk_width
+from sae_core.code import SparseCode
+from sae_core.config import SaeConfig, check_active
+from sae_core.loss_terms import Activity, LossTerms, activity_of
+from sae_core.sae import Sae
+from sae_core.training_context import TrainingContext
+
+
+class TopKConfig(SaeConfig):
+    """TopK's configuration."""
+
+    architecture: Literal["topk"] = Field("topk", description="TopK.")
+    k: int = Field(ge=1, description="Active latents per token.")
+    k_aux: int | None = Field(
+        None, ge=1, description="Dead latents per token in AuxK; none: power of two near d / 2."
+    )
+    auxk_weight: float = Field(1 / 32, ge=0, description="Weight of AuxK; 0 switches it off.")
+
+    @model_validator(mode="after")
+    def _k_fits(self) -> TopKConfig:
+        check_active(self.k, self.n_latents)
+        return self
+
+
+class TopKSae(Sae):
+    """TopK with AuxK."""
+
+    config: TopKConfig
+
+    def encode(self, x: torch.Tensor) -> SparseCode:
+        """The k largest latents of each token: indices and values (n, k), raw units."""
+        indices, values = linear_topk(self.centred(x), self.W_enc, self.b_enc, self.config.k)
+        return SparseCode(indices, values / self.input_scale, self.n_latents)
+
+    def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
+        """Reconstruction and AuxK on activations x (n, d)."""
+        scaled = self.scaled(x)
+        centred = scaled - self.b_dec.detach()
+        k, bias = self.config.k, self.training_bias()
+        indices, values = linear_topk(centred, self.W_enc, bias, k)
+        error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
+        activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
+        terms = {"reconstruction": error.square().sum() / len(x)}
+        total = terms["reconstruction"]
+        if self.config.auxk_weight:
+            dead = context.dead_latents(activity.fired, len(x))
+            k_aux = self.config.k_aux or auxk_width(self.width)
+            terms["auxk"] = auxk_loss(self, centred, error, dead=dead, k_aux=k_aux)
+            weight = self.config.auxk_weight * context.total_variance
+            total = total + weight * terms["auxk"]
+        return LossTerms(total, terms), activity
+
+
+CONFIG = TopKConfig
+SAE = TopKSae

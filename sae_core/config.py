@@ -1,0 +1,85 @@
+"""What every SAE's configuration holds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SaeConfig(BaseModel):
+    """Configuration of one SAE: its architecture, size, optimiser and token budget.
+
+    Windows and schedules are shares of the token budget, so that a short run passes through all
+    of their phases. Each architecture's subclass adds its own fields.
+    Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str = Field(description="Name of the architecture: a file in architectures/.")
+    n_latents: int = Field(ge=1, description="Number of latents f.")
+    tokens: int = Field(ge=1, description="Token budget; beyond the stored rows it means epochs.")
+    batch_size: int = Field(2048, ge=1, description="Tokens per step.")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        description="Adam's learning rate at its highest; none means 2e-4 · sqrt(2^14 / f).",
+    )
+    warmup_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of the budget over which lr rises linearly (papers: 1,000 steps).",
+    )
+    decay_share: float = Field(
+        0.2, ge=0, le=1, description="Last share of the budget, over which lr falls linearly to 0."
+    )
+    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the mean gradient.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the squared gradient.")
+    eps: float = Field(1e-8, gt=0, description="Adam's floor under the gradient's scale.")
+    clip: float | None = Field(
+        1.0,
+        gt=0,
+        description="Largest gradient norm of one latent's row (b_dec: of the whole); none: any.",
+    )
+    bias_init: Literal["geometric_median", "mean", "zero"] = Field(
+        "geometric_median", description="Where b_dec starts, from the source's statistics."
+    )
+    dictionary_init: Literal["random", "data"] = Field(
+        "random", description="Directions at the start: random ones, or centred data rows."
+    )
+    dead_window_share: float = Field(
+        0.1, gt=0, le=1, description="A latent is dead after this share of the budget unfired ..."
+    )
+    dead_window_tokens: int = Field(
+        10_000_000, ge=1, description="... or after this many tokens, whichever is less (paper's)."
+    )
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at its highest."""
+        return self.lr if self.lr is not None else 2e-4 * (2**14 / self.n_latents) ** 0.5
+
+    @property
+    def dead_window(self) -> int:
+        """Tokens without firing after which a latent counts as dead."""
+        return max(1, min(self.dead_window_tokens, int(self.tokens * self.dead_window_share)))
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> SaeConfig:
+        if self.warmup_share + self.decay_share > 1:
+            raise ValueError(
+                f"warmup_share {self.warmup_share} and decay_share {self.decay_share} overlap. "
+                "Allowed: a sum of at most 1. Shorten one of them."
+            )
+        return self
+
+
+def check_active(k: int, n_latents: int) -> None:
+    """Nothing where k latents can be active among n_latents; raises ValueError otherwise."""
+    if k > n_latents:
+        raise ValueError(
+            f"k = {k} active latents of n_latents = {n_latents}. Allowed: k from 1 to "
+            f"{n_latents}. Lower k or raise n_latents."
+        )

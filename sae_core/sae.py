@@ -1,0 +1,95 @@
+"""A sparse autoencoder: what every architecture shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from sae_kernels import sparse_decode
+from torch import nn
+from torch.nn.functional import normalize
+
+from sae_core.code import SparseCode
+from sae_core.config import SaeConfig
+from sae_core.loss_terms import Activity, LossTerms
+from sae_core.training_context import TrainingContext
+
+
+class Sae(nn.Module):
+    """Sparse codes of activations x (n, d) and reconstructions from them.
+
+    Inside, inputs are scaled by one number s (`input_scale`) so that E‖s x‖² = d, which makes
+    penalties and thresholds comparable between sources; what goes in and comes out is in the raw
+    units of x: x̂ = dec(enc(s x)) / s, and a code's values are divided by s as well.
+    Parameters (float32): W_enc (f, d), b_enc (f,), W_dec (f, d) with unit rows, b_dec (d,).
+    Architectures implement `encode` and `losses`.
+    """
+
+    latent_parameters = ("W_enc", "b_enc", "W_dec")
+
+    def __init__(self, config: SaeConfig, *, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.W_enc = nn.Parameter(torch.zeros(config.n_latents, width))
+        self.b_enc = nn.Parameter(torch.zeros(config.n_latents))
+        self.W_dec = nn.Parameter(torch.zeros(config.n_latents, width))
+        self.b_dec = nn.Parameter(torch.zeros(width))
+        self.register_buffer("input_scale", torch.ones(()))
+
+    @property
+    def n_latents(self) -> int:
+        """f."""
+        return self.config.n_latents
+
+    @property
+    def width(self) -> int:
+        """d."""
+        return self.b_dec.shape[0]
+
+    def encode(self, x: torch.Tensor) -> SparseCode:
+        """The sparse code of activations x (n, d), by the rule used after training."""
+        raise NotImplementedError
+
+    def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
+        """The training loss on activations x (n, d) and what it activated; changes no state."""
+        raise NotImplementedError
+
+    def decode(self, code: SparseCode) -> torch.Tensor:
+        """Reconstructions (n, d) of a code: b_dec / s + Σ_j values_nj · W_dec[indices_nj]."""
+        bias = self.b_dec / self.input_scale
+        return sparse_decode(code.indices, code.values, self.W_dec, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Reconstructions (n, d) of activations x (n, d)."""
+        return self.decode(self.encode(x))
+
+    def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
+        """Sets what inference needs from calibration activations (n, d); nothing by default."""
+
+    def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
+        """Updates running statistics after a training step, where `healthy` (0-d bool)."""
+
+    def encoder_gain(self) -> float:
+        """Norm of the encoder's rows at the start, where the decoder's are 1."""
+        return 1.0
+
+    def dictionary(self) -> torch.Tensor:
+        """The latents' unit directions (f, d), detached."""
+        return normalize(self.W_dec.detach())
+
+    def scaled(self, x: torch.Tensor) -> torch.Tensor:
+        """s x, in the parameters' precision."""
+        return x.to(self.W_enc.dtype) * self.input_scale
+
+    def centred(self, x: torch.Tensor) -> torch.Tensor:
+        """s x − b_dec, what the encoder sees."""
+        return self.scaled(x) - self.b_dec
+
+    def training_bias(self) -> torch.Tensor:
+        """b_enc in value, with the gradient that reaches b_dec through a detached encoder input.
+
+        ∂z/∂b_dec = −W_enc, so that gradient is −W_encᵀ · (Σ_n ∂L/∂z): one (f, d) product, where
+        going through the input would take an (n, d) gradient of the whole batch.
+        """
+        zero = self.b_dec.detach() - self.b_dec
+        return self.b_enc + self.W_enc.detach() @ zero

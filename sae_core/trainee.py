@@ -1,0 +1,146 @@
+"""One SAE in training."""
+
+from __future__ import annotations
+
+import torch
+
+from sae_core.architectures import build
+from sae_core.config import SaeConfig
+from sae_core.initialise import initialise
+from sae_core.loss_terms import LossTerms
+from sae_core.optim import RowAdam
+from sae_core.schedule import lr_factor
+from sae_core.statistics import SourceStatistics
+from sae_core.training_context import TrainingContext, advanced
+
+
+class Trainee:
+    """An SAE, its optimiser and its counters; `step` is one training step.
+
+    A step depends on the state and the batch alone, so a run that is continued from `state` and a
+    run in company of others give the same bits as one run alone. From the first step with a
+    non-finite loss or gradient on, parameters, moments and counters keep their last good values.
+    """
+
+    def __init__(
+        self,
+        config: SaeConfig,
+        *,
+        name: str,
+        statistics: SourceStatistics,
+        seed: int,
+        init_rows: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.name = config, name
+        self.sae = build(config, width=statistics.width).to(device)
+        initialise(self.sae, statistics, seed=seed, init_rows=init_rows)
+        self.optimiser = RowAdam(self.sae)
+        self.step_count = 0
+        self.tokens_seen = 0
+        self.total_variance = (
+            statistics.total_variance / statistics.mean_square_norm * statistics.width
+        )
+        counters = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
+        self.since_fired = counters
+        self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+
+    @property
+    def done(self) -> bool:
+        """Whether the token budget is spent."""
+        return self.tokens_seen >= self.config.tokens
+
+    @property
+    def diverged(self) -> int | None:
+        """The first step with a non-finite loss or gradient, None where all were finite."""
+        step = int(self.first_bad_step)
+        return None if step < 0 else step
+
+    def step(self, x: torch.Tensor) -> dict[str, torch.Tensor | float]:
+        """One training step on activations x (n, d); gives the step's measurements.
+
+        Loss terms; `loss` their total; `fvu` = reconstruction / (s²·E‖x − mean‖²): the batch's
+        squared error over the source's variance; `l0`; `dead_share`; `lr`; `gradient_norm` before
+        clipping. All but lr are 0-d tensors on the device: nothing waits for it.
+        """
+        n = x.shape[0]
+        terms, activity = self.sae.losses(x, self._context())
+        gradients = torch.autograd.grad(terms.total, self.optimiser.parameters)
+        ready, gradient_norm = self.optimiser.prepare(gradients)
+        healthy = self._healthy(terms.total.detach(), gradient_norm)
+        lr = self.config.learning_rate * lr_factor(self.config, seen=self.tokens_seen, n=n)
+        self.optimiser.step(ready, lr=lr, healthy=healthy)
+        self.sae.observe(activity, healthy)
+        counters = advanced(self.since_fired, activity.fired, n)
+        self.since_fired = torch.where(healthy, counters, self.since_fired)
+        self.step_count += 1
+        self.tokens_seen += n
+        return self._measurements(terms) | {
+            "l0": activity.l0,
+            "lr": lr,
+            "gradient_norm": gradient_norm,
+        }
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that the next step depends on, copied: continue with `load_state`."""
+        counters = {
+            "step_count": torch.tensor(self.step_count),
+            "tokens_seen": torch.tensor(self.tokens_seen),
+        }
+        return {
+            name: tensor.detach().clone() for name, tensor in (self._tensors() | counters).items()
+        }
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Takes over a state; raises ValueError where it is not one of such an SAE."""
+        own = self._tensors()
+        expected = {name: tensor.shape for name, tensor in own.items()}
+        expected |= {"step_count": torch.Size(), "tokens_seen": torch.Size()}
+        found = {name: tensor.shape for name, tensor in state.items()}
+        if found != expected:
+            wrong = sorted(
+                name
+                for name in expected.keys() | found.keys()
+                if expected.get(name) != found.get(name)
+            )
+            raise ValueError(
+                f"this training state does not fit {self.name}: {', '.join(wrong)} are missing, "
+                "unknown or of another shape. Allowed: the state of the same configuration and "
+                "width. Remove the checkpoint to start over."
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+        self.step_count = int(state["step_count"])
+        self.tokens_seen = int(state["tokens_seen"])
+
+    def _context(self) -> TrainingContext:
+        return TrainingContext(
+            progress=self.tokens_seen / self.config.tokens,
+            tokens_seen=self.tokens_seen,
+            since_fired=self.since_fired,
+            dead_window=self.config.dead_window,
+            total_variance=self.total_variance,
+        )
+
+    def _healthy(self, total: torch.Tensor, gradient_norm: torch.Tensor) -> torch.Tensor:
+        """Whether this and all earlier steps were finite, 0-d bool; notes the first that was not."""
+        unmarked = self.first_bad_step < 0
+        healthy = unmarked & total.isfinite() & gradient_norm.isfinite()
+        first_now = unmarked & ~healthy
+        self.first_bad_step = torch.where(first_now, self.step_count, self.first_bad_step)
+        return healthy
+
+    def _measurements(self, terms: LossTerms) -> dict[str, torch.Tensor]:
+        found = {name: term.detach() for name, term in terms.terms.items()}
+        found["loss"] = terms.total.detach()
+        found["fvu"] = found["reconstruction"] / self.total_variance
+        dead = self.since_fired >= self.config.dead_window
+        found["dead_share"] = dead.sum() / self.config.n_latents
+        return found
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        sae = {f"sae.{name}": tensor for name, tensor in self.sae.state_dict().items()}
+        adam = {f"adam.{name}": tensor for name, tensor in self.optimiser.state().items()}
+        counters = {"since_fired": self.since_fired, "first_bad_step": self.first_bad_step}
+        return sae | adam | counters

@@ -1,0 +1,34 @@
+"""What a loss may know about the run besides its batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """The state of a run before a step.
+
+    `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
+    tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
+    s²·E‖x − mean‖².
+    """
+
+    progress: float
+    tokens_seen: int
+    since_fired: torch.Tensor
+    dead_window: int
+    total_variance: float
+
+    def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
+        """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts."""
+        if self.tokens_seen + n < self.dead_window:
+            return fired.new_empty(0, dtype=torch.int64)
+        return (advanced(self.since_fired, fired, n) >= self.dead_window).nonzero().view(-1)
+
+
+def advanced(since_fired: torch.Tensor, fired: torch.Tensor, n: int) -> torch.Tensor:
+    """The counters (f,) after n more tokens on which `fired` (f,) latents fired."""
+    return (since_fired + n).masked_fill_(fired, 0)
