@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """Width, layers, heads and vocabulary of the model."""
+    """Width, layers, heads, width inside the MLP and vocabulary of the model."""
 
     d: int = 128
     layers: int = 4
     heads: int = 4
+    mlp: int = 768
     vocab: int = VOCAB_SIZE
 
 
@@ -26,8 +27,9 @@ class Shape:
 class Rates:
     """Peak learning rates: Muon for the layers' matrices, AdamW for the rest."""
 
-    muon: float = 0.02
-    adamw: float = 3e-3
+    muon: float = 0.012
+    adamw: float = 0.012
+    muon_weight_decay: float = 0.05
 
 
 def build_model(shape: Shape, seed: int) -> GPTNeoXForCausalLM:
@@ -41,7 +43,7 @@ def build_model(shape: Shape, seed: int) -> GPTNeoXForCausalLM:
         hidden_size=shape.d,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.d,
+        intermediate_size=shape.mlp,
         max_position_embeddings=CONTEXT,
         use_parallel_residual=False,
         tie_word_embeddings=False,
@@ -63,7 +65,7 @@ def build_optimisers(model: GPTNeoXForCausalLM, rates: Rates) -> list[torch.opti
         inside = ".layers." in name and parameter.ndim == 2
         (matrices if inside else others).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=rates.muon, weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=rates.muon, weight_decay=rates.muon_weight_decay),
         torch.optim.AdamW(
             others, lr=rates.adamw, betas=(0.9, 0.95), weight_decay=0.0, fused=True
         ),

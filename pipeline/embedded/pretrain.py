@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.embedded.text import Stream
     from pipeline.embedded.trainer import Settings, Trainer
 
-TOKENS = 34_000_000
+TOKENS = 35_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
