@@ -42,8 +42,7 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
 
     parts.lay_out(workspace)
     connection = duckdb.connect(":memory:")
-    for sql in statements(workspace):
-        connection.execute(sql)
+    connection.execute(_script(statements(workspace)))
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET allowed_directories = [{quoted(str(workspace.tables) + '/')}]")
     connection.execute("SET autoinstall_known_extensions = false")
@@ -63,6 +62,11 @@ def query(workspace: Workspace, sql: str) -> pyarrow.Table:
             return connection.sql(checked).to_arrow_table()
         except duckdb.Error as error:
             raise SqlError(_explained(str(error))) from error
+
+
+def _script(sql: list[str]) -> str:
+    """One script in one transaction: hundreds of comments are slow one by one."""
+    return ";\n".join(["BEGIN", *sql, "COMMIT"])
 
 
 def _explained(text: str) -> str:
@@ -91,8 +95,7 @@ def _replace(workspace: Workspace, sql: list[str], digest: str) -> None:
             f"ATTACH {quoted(str(temporary))} AS {name} (STORAGE_VERSION '{_STORAGE}')"
         )
         connection.execute(f"USE {name}")
-        for line in sql:
-            connection.execute(line)
+        connection.execute(_script(sql))
         connection.execute("USE memory")
         connection.execute(f"DETACH {name}")
         connection.close()

@@ -1,0 +1,99 @@
+"""The command line: which commands there are, and how errors end them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UserError
+
+COMMANDS = ("init", "run", "demo", "backfill", "sql", "status", "ui", "gc")
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sae",
+    help="Train sparse autoencoders on language-model activations, and believe the numbers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of all results; default: $SAE_WORKSPACE, else ./workspace "
+            "beside the project.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    context.obj = workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `sae`; exits with 0, 2 for input that cannot be used, 130 when interrupted."""
+    given = _workspace_first(list(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(_exit_code(given))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("\ninterrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left; the interpreter would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # What the parser refuses, an unknown command or option, knows how to show itself.
+        if not hasattr(error, "show"):
+            raise
+        error.show()
+        return int(getattr(error, "exit_code", BAD_INPUT))
+
+
+def _workspace_first(arguments: list[str]) -> list[str]:
+    """The same arguments with --workspace in front: it may stand after the command, too."""
+    front: list[str] = []
+    rest: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            rest += [argument, *remaining]
+        elif argument == "--workspace":
+            front += [argument, *[value for value in [next(remaining, None)] if value is not None]]
+        elif argument.startswith("--workspace="):
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return front + rest
+
+
+def _register() -> None:
+    """Commands load nothing heavy before they run, so that help is quick."""
+    for name in COMMANDS:
+        if find_spec(f"pipeline.cli.{name}") is not None:
+            app.command(name)(import_module(f"pipeline.cli.{name}").command)
+
+
+_register()

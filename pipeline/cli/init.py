@@ -1,0 +1,32 @@
+"""`sae init`: a workspace and a study to start from."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.place import workspace_of
+from pipeline.errors import StudyError
+
+
+def command(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Make a workspace and write a commented study file."""
+    from pipeline import atomic
+
+    if path.exists() and not force:
+        raise StudyError(
+            f"{path} exists already. Give another path, or pass --force to write over it."
+        )
+    workspace = workspace_of(context)
+    text = files("pipeline.study").joinpath("starter.yaml").read_bytes()
+    atomic.write_bytes(path.absolute(), text)
+    typer.echo(f"workspace {workspace.root}")
+    typer.echo(f"study     {path}")
+    typer.echo(f"\nNext: read it, then type\n  sae run {path}")
