@@ -1,0 +1,67 @@
+"""A trained SAE from its folder or file, ready to encode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import CheckpointError
+from pipeline.training.record import DONE_FILE, SAE_FILE
+
+if TYPE_CHECKING:
+    from sae_core.sae import Sae
+
+
+def load(path: str | Path) -> Sae:
+    """The SAE of a folder of the workspace, or of its sae.safetensors, on the CPU.
+
+    Then `code = sae.encode(x)` for x (n, d) in raw units, and `x_hat = sae.decode(code)` (n, d).
+    Raises CheckpointError for a file that cannot be read, and for a training run that has not
+    finished or diverged.
+    """
+    from sae_core.checkpoint import sae_from_bytes
+
+    file = _file_of(Path(path).expanduser())
+    try:
+        return sae_from_bytes(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The SAE file {file} cannot be read: {error}. Its bytes were damaged after it was "
+            f"written. Put back a copy, or delete the folder {file.parent} and run the study "
+            "again to train this SAE from the start."
+        ) from error
+
+
+def _file_of(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} does not exist. Give the folder of a trained SAE (column `path` of the table "
+            '`saes`: `sae sql "select sae, path from saes"`) or its sae.safetensors.'
+        )
+    found = (
+        [path]
+        if (path / SAE_FILE).exists()
+        else sorted(p.parent for p in path.glob(f"*/{SAE_FILE}"))
+    )
+    if len(found) == 1:
+        return found[0] / SAE_FILE
+    if found:
+        listing = ", ".join(folder.name for folder in found)
+        raise CheckpointError(
+            f"{path} holds several SAEs: {listing}. Give the folder of one of them."
+        )
+    raise CheckpointError(f"{path} holds no {SAE_FILE}: {_why_missing(path)}")
+
+
+def _why_missing(folder: Path) -> str:
+    if (folder / DONE_FILE).exists():
+        return (
+            "its training diverged, so there is no finished SAE. See status in the table `saes`; "
+            "a smaller learning rate in the recipe is the usual cure."
+        )
+    return (
+        "its training has not finished, or this is no SAE folder. Run the study again to finish "
+        'it, or take a path from `sae sql "select sae, path from saes"`.'
+    )

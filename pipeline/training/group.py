@@ -1,0 +1,240 @@
+"""SAEs trained together on one pass over a source, with checkpoints, a curve and a way to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import torch
+
+from pipeline.errors import CheckpointError, UserError
+from pipeline.progress import Progress, Report
+from pipeline.store.activation_store import ActivationStore
+from pipeline.training.checkpoint import (
+    Standing,
+    TrainingCheckpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from pipeline.training.curve import Curve
+from pipeline.training.identity import Run
+from sae_core.engine import TrainReport, train
+from sae_core.trainee import Trainee
+
+REPORTS = 200  # points of a curve; a checkpoint can be due at each of them
+_SECONDS_BETWEEN_TELLS = 0.5
+
+
+class TrainingStopped(UserError):
+    """Training was asked to stop; every SAE of the group was checkpointed first."""
+
+
+@dataclass(frozen=True)
+class CheckpointInterval:
+    """How often a running group is checkpointed; it never changes a result.
+
+    A checkpoint is due `seconds` after the last one, or after `tokens` of the pass where given,
+    but not before `cost_factor` times what the last one took to write has gone by.
+    """
+
+    seconds: float = 30.0
+    tokens: int | None = None
+    cost_factor: float = 20.0
+
+
+@dataclass
+class Member:
+    """One SAE of a group: its trainee, its curve so far, the time spent on it, what is saved."""
+
+    run: Run
+    trainee: Trainee
+    curve: Curve = field(default_factory=Curve)
+    seconds: float = 0.0
+    wait_seconds: float = 0.0
+    saved_step: int | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """Where the trainee stands now."""
+        return Standing(
+            self.run.sae_hash,
+            self.trainee.step_count,
+            self.trainee.tokens_seen,
+            self.seconds,
+            self.wait_seconds,
+        )
+
+    def save(self) -> None:
+        """Checkpoints the trainee, unless it stands where it was saved or has diverged since."""
+        if self.saved_step == self.trainee.step_count or self.trainee.diverged is not None:
+            return
+        checkpoint = TrainingCheckpoint(self.standing, self.trainee.state(), self.curve)
+        write_checkpoint(self.run.folder, checkpoint)
+        self.saved_step = self.trainee.step_count
+
+
+def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Member:
+    """The run's trainee, new or exactly as its last checkpoint left it."""
+    recipe = run.cell.recipe
+    rows = None
+    if recipe.dictionary_init == "data":
+        rows = torch.cat(list(store.calibration(max_rows=2 * recipe.n_latents)))
+    try:
+        trainee = Trainee(
+            recipe,
+            name=run.name,
+            statistics=store.statistics,
+            seed=run.cell.key.seed,
+            init_rows=rows,
+            device=device,
+        )
+    except ValueError as error:
+        raise UserError(f"{run.name} cannot be trained: {error}") from error
+    checkpoint = read_checkpoint(run.folder, run.sae_hash)
+    if checkpoint is None:
+        return Member(run, trainee)
+    try:
+        trainee.load_state(checkpoint.state)
+    except ValueError as error:
+        raise CheckpointError(f"The training checkpoint in {run.folder}: {error}") from error
+    now = checkpoint.standing
+    return Member(run, trainee, checkpoint.curve, now.seconds, now.wait_seconds, now.step)
+
+
+def train_group(
+    members: Sequence[Member],
+    store: ActivationStore,
+    *,
+    device: torch.device,
+    report: Report,
+    stop: Callable[[], bool] | None,
+    interval: CheckpointInterval,
+) -> None:
+    """Trains all members, which stand at one step, to the end of their budgets.
+
+    The last good state of each is on disk afterwards. Raises TrainingStopped when `stop`, asked
+    at every report, says so: the next call continues where this one stood.
+    """
+    first = members[0].run.cell
+    batches = store.batches(
+        batch_size=first.recipe.batch_size,
+        data_seed=first.data_seed,
+        start=members[0].trainee.step_count,
+    )
+    clock, due = _Clock(store), _Due(interval)
+    with closing(batches):
+        told = _told(batches, members, device=device, report=report)
+        trainees = [member.trainee for member in members]
+        for news in train(trainees, told, report_every=_report_every(members)):
+            _note(members, news, clock)
+            stopping = stop is not None and stop()
+            if stopping or due.now(news.tokens):
+                due.timed(lambda: _save(members), news.tokens)
+                clock.skip()
+            if stopping:
+                raise _stopped(members)
+    _save(members)
+    report(_progress(members))
+
+
+def _save(members: Sequence[Member]) -> None:
+    for member in members:
+        member.save()
+
+
+def _note(members: Sequence[Member], news: TrainReport, clock: _Clock) -> None:
+    """Adds a report to the curves and its time to the members that were in it."""
+    elapsed, waited = clock.lap()
+    for member in members:
+        if member.run.name not in news.metrics:
+            continue
+        member.seconds += elapsed
+        member.wait_seconds += waited
+        values = {name: float(value) for name, value in news.metrics[member.run.name].items()}
+        values["wait_share"] = waited / elapsed if elapsed else 0.0
+        member.curve = member.curve.extended(news.step, news.tokens, values)
+
+
+def _report_every(members: Sequence[Member]) -> int:
+    recipes = [member.run.cell.recipe for member in members]
+    steps = max(math.ceil(recipe.tokens / recipe.batch_size) for recipe in recipes)
+    return max(1, steps // REPORTS)
+
+
+def _told(
+    batches: Iterator[torch.Tensor],
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    report: Report,
+) -> Iterator[torch.Tensor]:
+    """The batches on the device; tells progress between them, whatever the curve's intervals."""
+    last = -math.inf
+    for x in batches:
+        if time.monotonic() - last > _SECONDS_BETWEEN_TELLS:
+            report(_progress(members))
+            last = time.monotonic()
+        yield x.to(device, non_blocking=True)
+
+
+def _progress(members: Sequence[Member]) -> Progress:
+    budgets = [member.run.cell.recipe.tokens for member in members]
+    seen = [min(m.trainee.tokens_seen, b) for m, b in zip(members, budgets, strict=True)]
+    together = f"{len(members)} SAEs of" if len(members) > 1 else "1 SAE of"
+    note = f"{together} {members[0].run.cell.source}"
+    known = [v for m in members if math.isfinite(v := m.curve.last().get("fvu", math.nan))]
+    if known:
+        note += f", mean FVU {sum(known) / len(known):.3f}"
+    return Progress("train", sum(seen), sum(budgets), "tokens", note)
+
+
+def _stopped(members: Sequence[Member]) -> TrainingStopped:
+    standing = max(member.trainee.tokens_seen for member in members)
+    return TrainingStopped(
+        f"Training of {members[0].run.cell.source} was stopped after {standing:,} tokens of each "
+        f"of {len(members)} SAEs; all were checkpointed. The same command continues from there."
+    )
+
+
+class _Clock:
+    """Seconds and seconds of waiting for data since the last lap; `skip` leaves a time out."""
+
+    def __init__(self, store: ActivationStore) -> None:
+        self._store = store
+        self.skip()
+
+    def lap(self) -> tuple[float, float]:
+        before, waited = self._time, self._waited
+        self.skip()
+        return self._time - before, self._waited - waited
+
+    def skip(self) -> None:
+        self._time, self._waited = time.monotonic(), self._store.wait_seconds
+
+
+class _Due:
+    """Whether the next checkpoint is due."""
+
+    def __init__(self, interval: CheckpointInterval) -> None:
+        self._interval = interval
+        self._time, self._cost = time.monotonic(), 0.0
+        self._tokens: int | None = None
+
+    def now(self, tokens: int) -> bool:
+        if self._tokens is None:
+            self._tokens = tokens
+        elapsed = time.monotonic() - self._time
+        if elapsed < self._interval.cost_factor * self._cost:
+            return False
+        wanted = self._interval.tokens
+        by_tokens = wanted is not None and tokens - self._tokens >= wanted
+        return by_tokens or elapsed >= self._interval.seconds
+
+    def timed(self, write: Callable[[], None], tokens: int) -> None:
+        start = time.monotonic()
+        write()
+        self._time, self._tokens = time.monotonic(), tokens
+        self._cost = self._time - start

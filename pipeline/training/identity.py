@@ -1,0 +1,65 @@
+"""Which training run a cell is: its content hash and its folder, cheap and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.hashing import content_hash, short
+from pipeline.study.registry import Cell
+from pipeline.workspace import Workspace
+
+VERSION = 1  # raised by hand when the same inputs give other weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """One SAE to train: its cell, the hashes of its source and of itself, and its folder."""
+
+    cell: Cell
+    source_hash: str
+    sae_hash: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The SAE's id, <source>/<recipe>.s<seed>."""
+        return self.cell.sae_id
+
+
+def identify(workspace: Workspace, cell: Cell) -> Run:
+    """The run of a cell: saes/<source>/<recipe>.s<seed>/<hash8>.
+
+    The hash covers recipe, seed, data seed and the activations trained on. Evaluation settings
+    and the study's name are not part of it: they change no weight.
+    """
+    return identify_all(workspace, [cell])[0]
+
+
+def identify_all(workspace: Workspace, cells: Sequence[Cell]) -> list[Run]:
+    """The runs of cells of one source; raises ValueError for cells of several."""
+    sources = {cell.source for cell in cells}
+    if len(sources) != 1:
+        listing = ", ".join(sorted(map(str, sources))) or "none"
+        raise ValueError(f"cells of one source train together; given: {listing}.")
+    from pipeline.harvest.run import source_hash
+
+    first = cells[0]
+    origin = source_hash(workspace, first.source.model, first.model, first.source)
+    return [_run(workspace, cell, origin) for cell in cells]
+
+
+def _run(workspace: Workspace, cell: Cell, origin: str) -> Run:
+    full = content_hash(
+        {
+            "stage": "training",
+            "version": VERSION,
+            "recipe": cell.recipe.model_dump(mode="json"),
+            "seed": cell.key.seed,
+            "data_seed": cell.data_seed,
+            "source_hash": origin,
+        }
+    )
+    folder = workspace.saes / str(cell.source) / str(cell.key) / short(full)
+    return Run(cell, origin, full, folder)
