@@ -79,6 +79,17 @@ def as_table(table: Table, rows: Rows | pyarrow.Table, run: str) -> pyarrow.Tabl
         raise ValueError(f"table {table.name}: a value does not fit its column: {error}") from error
 
 
+def widened(rows: pyarrow.Table, to: pyarrow.Schema) -> pyarrow.Table:
+    """Rows of an older schema in the present one; columns they did not have become NULL."""
+    import pyarrow as pa
+
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in to
+    ]
+    return pa.table(columns, names=to.names).cast(to)
+
+
 def _check_columns(table: Table, given: set[str], names: set[str]) -> None:
     problems = [f"unknown column {name!r}" for name in sorted(given - names)]
     problems += [f"missing column {name!r}" for name in sorted(names - given)]

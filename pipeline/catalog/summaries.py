@@ -58,15 +58,14 @@ def _evaluations(metrics: Sequence[MetricDefinition]) -> Summary:
     values = ", ".join(f'wide."{name}"' for name, _ in columns[len(_SAE_COLUMNS) :])
     aggregates = ",\n    ".join(["max(evaluation_hash) AS evaluation_hash", *wide])
     sql = f"""
-WITH newest AS (
-  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
-), wide AS (
+WITH wide AS (
   SELECT sae, sae_hash,
     {aggregates}
   FROM metrics GROUP BY sae, sae_hash
 )
 SELECT {shown}, {values}
-FROM newest LEFT JOIN wide ON newest.sae = wide.sae AND newest.sae_hash = wide.sae_hash"""
+FROM internal.current_saes AS newest
+LEFT JOIN wide ON newest.sae = wide.sae AND newest.sae_hash = wide.sae_hash"""
     comment = (
         "One row per SAE (its newest content), one column per metric with its interval; "
         "NULL where not evaluated or where a value cannot be told (metrics.reason says why)."
@@ -96,17 +95,14 @@ def _trained_vs_random() -> Summary:
         ("sae_random", "id of its twin"),
     )
     sql = """
-WITH newest AS (
-  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
-)
 SELECT a.model, a.site, a.layer, a.recipe, a.seed, c.metric,
   value_a.value AS trained, value_b.value AS random,
   c.difference, c.ci_low, c.ci_high, c.n, c.level, c.reason,
   a.weights AS trained_weights, b.weights AS random_weights,
   c.sae_a AS sae_trained, c.sae_b AS sae_random
 FROM comparisons AS c
-JOIN newest AS a ON c.sae_a = a.sae AND c.sae_a_hash = a.sae_hash
-JOIN newest AS b ON c.sae_b = b.sae AND c.sae_b_hash = b.sae_hash
+JOIN internal.current_saes AS a ON c.sae_a = a.sae AND c.sae_a_hash = a.sae_hash
+JOIN internal.current_saes AS b ON c.sae_b = b.sae AND c.sae_b_hash = b.sae_hash
 LEFT JOIN metrics AS value_a
   ON value_a.sae = c.sae_a AND value_a.sae_hash = c.sae_a_hash AND value_a.metric = c.metric
 LEFT JOIN metrics AS value_b
@@ -129,17 +125,15 @@ def _seed_stability() -> Summary:
         ("mean_mmcs_null", "mean MMCS expected for random directions"),
     )
     sql = """
-WITH newest AS (
-  SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
-), pairs AS (
+WITH pairs AS (
   SELECT a.source, a.model, a.weights, a.site, a.layer, a.recipe,
     (m.mmcs_ab + m.mmcs_ba) / 2 AS mmcs, m.mmcs_null_ab,
     least(m.sae_a, m.sae_b) AS one, greatest(m.sae_a, m.sae_b) AS other
   FROM dictionary_matches AS m
-  JOIN newest AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
-  JOIN newest AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
+  JOIN internal.current_saes AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
+  JOIN internal.current_saes AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
   WHERE m.pair = 'other_seed'
-  QUALIFY row_number() OVER (PARTITION BY one, other ORDER BY m.run DESC) = 1
+  QUALIFY row_number() OVER (PARTITION BY one, other ORDER BY m.sae_a) = 1
 )
 SELECT source, any_value(model) AS model, any_value(weights) AS weights,
   any_value(site) AS site, any_value(layer) AS layer, recipe, count(*) AS n_pairs,
@@ -166,9 +160,7 @@ def _pareto_frontier() -> Summary:
 WITH points AS (
   SELECT s.source, s.sae, s.architecture, s.recipe, s.seed, s.n_latents,
     max(m.value) FILTER (m.metric = 'l0') AS l0, max(m.value) FILTER (m.metric = 'fvu') AS fvu
-  FROM (
-    SELECT * FROM saes QUALIFY row_number() OVER (PARTITION BY sae ORDER BY run DESC) = 1
-  ) AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
+  FROM internal.current_saes AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
   WHERE m.metric IN ('l0', 'fvu')
   GROUP BY ALL
   HAVING l0 IS NOT NULL AND fvu IS NOT NULL

@@ -38,20 +38,14 @@ def views(workspace: Workspace) -> list[View]:
     from sae_core.metrics import definitions
 
     metrics = list(definitions())
-    made = [_commits(), *(_newest(workspace, t) for t in TABLES.values() if t is not COMMITS)]
-    made.append(_metric_definitions(metrics))
-    for name, comment, columns, sql in summaries.summaries(metrics):
-        made.append(View(name, comment, columns, sql))
-    return made
+    tables = [_newest(workspace, table) for table in TABLES.values() if table is not COMMITS]
+    made = [_runs(workspace), _commits(), *tables, _current_saes(), _metric_definitions(metrics)]
+    return made + [View(*summary) for summary in summaries.summaries(metrics)]
 
 
 def statements(workspace: Workspace) -> list[str]:
     """The SQL that makes the views, in order; paths in it are absolute."""
-    sql = ["CREATE SCHEMA internal", f"CREATE VIEW internal.runs AS {_runs(workspace)}"]
-    sql.append(
-        "COMMENT ON VIEW internal.runs IS "
-        + quoted("committed runs, and the part that holds each run's rows now")
-    )
+    sql = ["CREATE SCHEMA internal"]
     for view in views(workspace):
         sql.append(f"CREATE VIEW {view.name} AS {view.sql}")
         sql.append(f"COMMENT ON VIEW {view.name} IS {quoted(view.comment)}")
@@ -71,14 +65,14 @@ def _described(columns: tuple[Column, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((column.name, column.comment) for column in columns)
 
 
-def _runs(workspace: Workspace) -> str:
+def _runs(workspace: Workspace) -> View:
     """Committed runs; after a compaction the newest record that names a run holds its rows.
 
     A record shows from its stamp on, compared with the start of the query: so all tables of one
     query agree, whichever moment their folders are listed at.
     """
     names = ", ".join(f'"{column.name}"' for column in (RUN, *COMMITS.columns))
-    return f"""
+    sql = f"""
 SELECT {names}, part
 FROM (
   SELECT {names}, parse_filename(filename, true) AS part,
@@ -87,7 +81,10 @@ FROM (
                     union_by_name = true, filename = true)
 )
 WHERE epoch_us(shows_from) <= epoch_us(now())
-QUALIFY row_number() OVER (PARTITION BY run ORDER BY part DESC) = 1"""
+QUALIFY row_number() OVER (PARTITION BY run ORDER BY shows_from DESC, part DESC) = 1"""
+    comment = "Committed runs, and the part that holds each run's rows now."
+    columns = (*_described((RUN, *COMMITS.columns)), ("part", "file name of the part"))
+    return View("internal.runs", comment, columns, sql)
 
 
 def _commits() -> View:
@@ -105,14 +102,25 @@ def _newest(workspace: Workspace, table: Table) -> View:
     sql = f"""
 SELECT {names}
 FROM (
-  SELECT rows.*
+  SELECT rows.*, runs.committed_at
   FROM read_parquet({quoted(parts.pattern(workspace, table.name))},
                     union_by_name = true, filename = true) AS rows
-  SEMI JOIN internal.runs AS runs
+  JOIN internal.runs AS runs
     ON rows.run = runs.run AND parse_filename(rows.filename, true) = runs.part
 )
-QUALIFY rank() OVER (PARTITION BY {key} ORDER BY run DESC) = 1"""
+QUALIFY rank() OVER (PARTITION BY {key} ORDER BY committed_at DESC, run DESC) = 1"""
     return View(table.name, table.comment, _described(columns), sql)
+
+
+def _current_saes() -> View:
+    table = TABLES["saes"]
+    names = ", ".join(f'saes."{column.name}"' for column in table.columns)
+    sql = f"""
+SELECT {names}, saes.run
+FROM saes JOIN internal.runs AS runs ON saes.run = runs.run
+QUALIFY row_number() OVER (PARTITION BY saes.sae ORDER BY committed_at DESC, runs.run DESC) = 1"""
+    comment = "One row per SAE: its newest content."
+    return View("internal.current_saes", comment, _described((*table.columns, RUN)), sql)
 
 
 def _metric_definitions(metrics: list[MetricDefinition]) -> View:

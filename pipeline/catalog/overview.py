@@ -1,0 +1,44 @@
+"""What a workspace holds, counted; what runs in it, told by the locks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.catalog.warehouse import connect
+from pipeline.locks import Holder, device_holder, runs
+from pipeline.workspace import Workspace
+
+_COUNTS = """
+SELECT
+  (SELECT count(DISTINCT study) FROM studies),
+  (SELECT count(DISTINCT source) FROM sources),
+  (SELECT count(*) FROM internal.current_saes),
+  (SELECT count(DISTINCT m.sae) FROM metrics AS m
+   JOIN internal.current_saes AS s ON m.sae = s.sae AND m.sae_hash = s.sae_hash)"""
+_DIVERGED = "SELECT sae FROM internal.current_saes WHERE status <> 'ok' ORDER BY sae"
+
+
+def overview(workspace: Workspace) -> dict[str, Any]:
+    """Counts of studies, sources, SAEs and evaluated SAEs; runs alive and died; plain data."""
+    with connect(workspace) as connection:
+        counts = connection.execute(_COUNTS).fetchone()
+        diverged = [sae for (sae,) in connection.execute(_DIVERGED).fetchall()]
+    names = ("studies", "sources", "saes", "evaluations")
+    known = [(run, holder, alive) for run, (holder, alive) in runs(workspace).items()]
+    device = device_holder(workspace)
+    return {
+        "workspace": str(workspace.root),
+        **dict(zip(names, counts or (), strict=True)),
+        "running": [_run(run, holder) for run, holder, alive in known if alive],
+        "device": str(device) if device else None,
+        "diverged": diverged,
+        "died": [_run(run, holder) for run, holder, alive in known if not alive],
+    }
+
+
+def _run(run: str, holder: Holder | None) -> dict[str, str | None]:
+    return {
+        "run": run,
+        "holder": str(holder) if holder else None,
+        "since": holder.since if holder else None,
+    }

@@ -1,0 +1,41 @@
+"""`sae status`: what a workspace holds and what runs in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.place import workspace_of
+
+
+def command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show what exists, what runs, and what failed."""
+    from pipeline.catalog.overview import overview
+
+    state = overview(workspace_of(context))
+    typer.echo(json.dumps(state, indent=2) if as_json else _text(state))
+
+
+def _text(state: dict[str, Any]) -> str:
+    lines = [f"workspace    {state['workspace']}"]
+    for name in ("studies", "sources", "saes", "evaluations"):
+        lines.append(f"{name:<12} {state[name]}")
+    running = [f"{run['run']}: {run['holder']}, since {run['since']}" for run in state["running"]]
+    lines += _listed("running", running)
+    lines += _listed("device", [state["device"] or "free"])
+    lines += _listed("diverged", state["diverged"])
+    lines += _listed("died", [f"{run['run']}: {run['holder']}" for run in state["died"]])
+    if not state["saes"] and not running:
+        lines.append("\nNothing has run yet. Next: `sae init` writes a study to start from.")
+    return "\n".join(lines)
+
+
+def _listed(name: str, entries: list[str]) -> list[str]:
+    heads = [name, *[""] * (len(entries) - 1)]
+    shown = zip(heads, entries or ["none"], strict=False)
+    return [f"{head:<12} {entry}" for head, entry in shown]
