@@ -109,7 +109,8 @@ def _cleared(text: str, forbidden: set[str]) -> str:
         if not shared:
             return text
         kept = [
-            line for number, line in enumerate(text.splitlines(keepends=True))
+            line
+            for number, line in enumerate(text.splitlines(keepends=True))
             if number not in shared
         ]
         text = "".join(kept)

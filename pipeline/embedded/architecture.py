@@ -66,9 +66,7 @@ def build_optimisers(model: GPTNeoXForCausalLM, rates: Rates) -> list[torch.opti
         (matrices if inside else others).append(parameter)
     return [
         torch.optim.Muon(matrices, lr=rates.muon, weight_decay=rates.muon_weight_decay),
-        torch.optim.AdamW(
-            others, lr=rates.adamw, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        ),
+        torch.optim.AdamW(others, lr=rates.adamw, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
 
 

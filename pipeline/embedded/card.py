@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.atomic import write_bytes
 from pipeline.embedded import CurvePoint, pretraining_curve
 from pipeline.embedded.evaluation import Evaluation, read_evaluation
 
 
 def write_card(folder: Path) -> None:
     """Replace the folder's README.md by the card of what lies in the folder."""
-    (folder / "README.md").write_text(card(folder))
+    write_bytes(folder / "README.md", card(folder).encode())
 
 
 def card(folder: Path) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.atomic import writing
 from pipeline.errors import UserError
 
 
@@ -26,15 +26,11 @@ class Progress:
 
 
 def save_progress(path: Path, progress: Progress) -> None:
-    """Replace the checkpoint: written under a temporary name, synced, then renamed."""
+    """Replace the checkpoint, whole or not at all."""
     import torch
 
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        torch.save(vars(progress), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with writing(path) as temporary:
+        torch.save(vars(progress), temporary)
 
 
 def load_progress(path: Path) -> Progress | None:

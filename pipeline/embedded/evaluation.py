@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.atomic import write_json
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def write_evaluation(folder: Path, *, seen: int, train: Stream, held_out: Stream
         epochs=seen / len(train.tokens),
         python=platform.python_version(),
     )
-    (folder / FILE).write_text(json.dumps(asdict(evaluation), indent=1) + "\n")
+    write_json(folder / FILE, asdict(evaluation))
     return evaluation
 
 

@@ -28,9 +28,10 @@ class KneserNey:
 
     p_j(w | c) = max(a(cw) - D_j, 0) / a(c.) + D_j N(c.) / a(c.) p_{j-1}(w | c'),
     c' the context without its first token, N(c.) the distinct followers of c, a the raw count at
-    the highest order and the number of distinct left neighbours below it,
-    D_j = n1 / (n1 + 2 n2) from the j-grams with a = 1 and a = 2. p_0 is uniform over the
-    vocabulary. Where c was never seen, p_j(w | c) = p_{j-1}(w | c').
+    the highest order and the number of distinct left neighbours below it. p_0 is uniform over
+    the vocabulary. Where c was never seen, p_j(w | c) = p_{j-1}(w | c').
+    D_j = n1 / (n1 + 2 n2) from the j-grams with a = 1 and a = 2, and 1/2 where n1 = 0, so that
+    no probability is 0.
 
     Reference: Chen and Goodman 1999, section 2.7, equations 14 to 17 (interpolated form).
     """
@@ -107,7 +108,7 @@ class KneserNey:
             contexts=contexts,
             totals=np.add.reduceat(counts, first),
             followers=np.diff(np.append(first, len(grams))),
-            discount=once / (once + 2 * twice) if once else 0.0,
+            discount=once / (once + 2 * twice) if once else 0.5,
         )
 
     def _interpolate(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.atomic import sweep_leftovers, write_json
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Tokenizer, training, curve, evaluation and card; resumes where the folder's state stands."""
     options = _parse(arguments)
     options.workdir.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(options.workdir)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     import torch
 
@@ -84,7 +86,7 @@ def refuse_other_run(workdir: Path, settings: Settings, train: Stream) -> None:
     wanted = {**asdict(settings), "text_sha256": train.text_sha256}
     path = workdir / "run.json"
     if not path.exists():
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+        write_json(path, wanted)
         return
     found = json.loads(path.read_text())
     differing = sorted(key for key in wanted if found.get(key) != wanted[key])
@@ -106,11 +108,13 @@ def export(
     trainer.model.float().save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     tokenizer.save_pretrained(folder)
-    (folder / "pretraining_curve.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(folder / "pretraining_curve.json", rows)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.embedded.pretrain", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.embedded.pretrain", description=main.__doc__
+    )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder that receives the finished model")
     add("--workdir", type=Path, default=Path(".pretrain"), help="checkpoints; resumed where found")

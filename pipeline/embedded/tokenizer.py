@@ -13,9 +13,7 @@ VOCAB_SIZE = 2048
 CONTEXT = 256
 
 
-def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = VOCAB_SIZE
-) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of vocab_size entries; id 0 is the end-of-text token.
 
     Every byte is in the vocabulary, so any text is encoded and decoded without loss.
