@@ -9,10 +9,10 @@ from sae_core.sae import Sae
 
 
 def auxk_width(width: int) -> int:
-    """The number of dead latents used per token by default: the power of two nearest d / 2."""
+    """Dead latents used per token by default: the power of two nearest d / 2, the upper of two."""
     exponent = max(0, (width // 2).bit_length() - 1)
     low, high = 2**exponent, 2 ** (exponent + 1)
-    return low if width / 2 - low <= high - width / 2 else high
+    return low if width / 2 - low < high - width / 2 else high
 
 
 def auxk_loss(

@@ -15,7 +15,7 @@ class SaeConfig(BaseModel):
     Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: str = Field(description="Name of the architecture: a file in architectures/.")
     n_latents: int = Field(ge=1, description="Number of latents f.")

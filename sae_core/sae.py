@@ -78,8 +78,8 @@ class Sae(nn.Module):
         return normalize(self.W_dec.detach())
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
-        """s x, in the parameters' precision."""
-        return x.to(self.W_enc.dtype) * self.input_scale
+        """s x, in the parameters' precision, in rows: the same bits from any memory layout."""
+        return (x.to(self.W_enc.dtype) * self.input_scale).contiguous()
 
     def centred(self, x: torch.Tensor) -> torch.Tensor:
         """s x − b_dec, what the encoder sees."""

@@ -124,7 +124,7 @@ class Trainee:
         )
 
     def _healthy(self, total: torch.Tensor, gradient_norm: torch.Tensor) -> torch.Tensor:
-        """Whether this and all earlier steps were finite, 0-d bool; notes the first that was not."""
+        """Whether all steps so far were finite, 0-d bool; notes the first that was not."""
         unmarked = self.first_bad_step < 0
         healthy = unmarked & total.isfinite() & gradient_norm.isfinite()
         first_now = unmarked & ~healthy

@@ -41,7 +41,7 @@ def stable_order(columns: torch.Tensor) -> torch.Tensor:
     A radix sort of 16 bits at a time: several times faster than a comparison sort here, and
     without the barriers between threads that a parallel sort of so few entries waits at.
     """
-    keys = columns.numpy()
+    keys = np.asarray(columns)
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     shift, top = 16, int(keys.max(initial=0))
     while top >> shift:

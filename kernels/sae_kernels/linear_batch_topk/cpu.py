@@ -62,9 +62,9 @@ def largest_positive(flat: torch.Tensor, count: int) -> torch.Tensor:
         candidates = _above(flat, 0.0)
     if candidates.numel() <= count:
         return candidates
-    values = flat[candidates]
-    last = float(np.partition(values.numpy(), values.numel() - count)[values.numel() - count])
-    above = ~(values <= last)
+    values = flat[candidates].nan_to_num_(nan=torch.inf, posinf=torch.inf)
+    last = _ranked(values, count)
+    above = values > last
     equal = values == last
     needed = count - above.sum()
     return candidates[above | (equal & (equal.cumsum(0) <= needed))]
@@ -78,9 +78,15 @@ def _above(flat: torch.Tensor, floor: float) -> torch.Tensor:
 def _sampled_floor(flat: torch.Tensor, count: int) -> float:
     """A value >= 0 that, judged by every s-th entry, 1.25 · count entries exceed."""
     stride = max(1, flat.numel() // _SAMPLE_ENTRIES) | 1
-    sample = flat[::stride].numpy()
+    sample = flat[::stride]
     rank = int(1.25 * count / stride) + 16
-    if rank >= sample.size:
+    if rank >= sample.numel():
         return 0.0
-    floor = float(np.partition(sample, sample.size - rank)[sample.size - rank])
-    return max(floor, 0.0) if floor == floor else 0.0
+    floor = _ranked(sample, rank)
+    return floor if floor > 0 else 0.0
+
+
+def _ranked(values: torch.Tensor, rank: int) -> float:
+    """The value that is number `rank` from the largest; NaN counts as the largest."""
+    place = values.numel() - rank
+    return float(np.partition(np.asarray(values), place)[place])

@@ -67,8 +67,7 @@ def largest(z: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     torch.topk leaves the order of equal values open. Rows where two of the k + 1 largest are equal
     and could be kept are the only ones that its freedom can reach: those alone are sorted.
     """
-    n, f = z.shape
-    wanted = min(k + 1, f)
+    wanted = min(k + 1, z.shape[1])
     values, indices = _topk(z, wanted)
     tied = ((values[:, 1:] == values[:, :-1]) & (values[:, 1:] > 0)).any(1)
     tied |= values[:, 0].isnan()

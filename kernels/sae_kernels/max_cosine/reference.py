@@ -8,7 +8,7 @@ import torch
 
 
 class MaxCosine(NamedTuple):
-    """Largest cosines: `value_ab` (f,), `index_ab` (f,) into b; `value_ba` (g,), `index_ba` (g,)."""
+    """Largest cosines: `value_ab`, `index_ab` (f,) into b; `value_ba`, `index_ba` (g,) into a."""
 
     value_ab: torch.Tensor
     index_ab: torch.Tensor

@@ -9,7 +9,9 @@ from sae_kernels.ragged_decode import cpu, reference
 
 
 def ragged_decode(code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Weighted sums of dictionary rows: x̂_n = bias + Σ_{j: rows_j = n} values_j · dictionary[columns_j].
+    """Weighted sums of dictionary rows, over as many latents as each token has.
+
+    x̂_n = bias + Σ_{j: rows_j = n} values_j · dictionary[columns_j].
 
     `dictionary` (f, d), `bias` (d,); gives (n, d). Differentiable in values, dictionary and bias.
     Raises ValueError when the shapes do not fit together.

@@ -1,0 +1,280 @@
+"""What holds for every architecture, whatever its file is called."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from sae_kernels import max_cosine
+
+from sae_core.architectures import build, config_class, names
+from sae_core.checkpoint import restore_trainee, sae_from_bytes, sae_to_bytes, trainee_to_bytes
+from sae_core.config import SaeConfig
+from sae_core.engine import TrainReport, train
+from sae_core.sae import Sae
+from sae_core.toy import Superposition, statistics_of
+from sae_core.trainee import Trainee
+from sae_core.training_context import TrainingContext
+
+_spec = importlib.util.spec_from_file_location(
+    "brute_force", Path(__file__).with_name("brute_force.py")
+)
+brute_force = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(brute_force)
+
+TOY = Superposition(n_features=48, width=32, density=0.04)
+STATISTICS = statistics_of(TOY.sample(4096, step=10**6))
+OWN = {
+    "relu": {"l1": 1.0},
+    "topk": {"k": 3, "k_aux": 5},
+    "batch_topk": {"k": 3, "k_aux": 5},
+}
+each_architecture = pytest.mark.parametrize("name", names())
+
+
+def config_of(name: str, **fields: object) -> SaeConfig:
+    settings = {"n_latents": 48, "tokens": 12 * 64, "batch_size": 64, "lr": 1e-2} | OWN[name]
+    return config_class(name)(**(settings | fields))
+
+
+def trainee_of(name: str, *, seed: int = 0, called: str = "a", **fields: object) -> Trainee:
+    config = config_of(name, **fields)
+    return Trainee(config, name=called, statistics=STATISTICS, seed=seed)
+
+
+def batches(start: int = 0, n: int = 64):
+    step = start
+    while True:
+        yield TOY.sample(n, step=step)
+        step += 1
+
+
+def run(trainees: list[Trainee], *, report_every: int = 5) -> list[TrainReport]:
+    return list(train(trainees, batches(trainees[0].step_count), report_every=report_every))
+
+
+def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(bits(a[name]) == bits(b[name]) for name in a)
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
+
+
+def random_sae(name: str, *, seed: int) -> tuple[Sae, torch.Tensor, TrainingContext]:
+    """A float64 SAE away from its start, a batch, and a run in which some latents are dead."""
+    generator = torch.Generator().manual_seed(seed)
+    sae = build(config_of(name), width=32).double()
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(draw / 4)
+        sae.input_scale.fill_(1.7)
+    context = TrainingContext(
+        progress=0.02,
+        tokens_seen=10_000,
+        since_fired=torch.randint(0, 2000, (48,), generator=generator),
+        dead_window=1000,
+        total_variance=20.0,
+    )
+    return sae, TOY.sample(9, step=seed).double(), context
+
+
+def test_every_architecture_has_a_second_writing_of_its_loss():
+    assert set(brute_force.LOSSES) == set(names())
+
+
+@each_architecture
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_loss_and_every_gradient_equal_brute_force(name, seed):
+    sae, x, context = random_sae(name, seed=seed)
+    terms, activity = sae.losses(x, context)
+    expected, dense = brute_force.LOSSES[name](sae, x, context)
+    torch.testing.assert_close(terms.total, expected, rtol=1e-11, atol=1e-11)
+    assert torch.equal(activity.fired, (dense > 0).any(0))
+    torch.testing.assert_close(
+        activity.l0.double(), (dense > 0).double().sum(1).mean(), atol=1e-6, rtol=0
+    )
+    parameters = dict(sae.named_parameters())
+    ours = torch.autograd.grad(terms.total, parameters.values())
+    judge = torch.autograd.grad(expected, parameters.values())
+    for parameter, a, b in zip(parameters, ours, judge, strict=True):
+        assert b.abs().max() > 0, parameter
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11, msg=lambda m, p=parameter: p + m)
+
+
+@each_architecture
+def test_the_code_and_its_decoding_equal_their_dense_forms(name):
+    sae, x, _ = random_sae(name, seed=3)
+    sae.calibrate([x])
+    code = sae.encode(x)
+    assert code.n_latents == 48
+    assert (code.values >= 0).all()
+    padding = code.values == 0
+    assert (code.indices[padding] == 0).all()
+    expected = (code.dense() @ sae.W_dec) + sae.b_dec / sae.input_scale
+    torch.testing.assert_close(sae.decode(code), expected)
+    torch.testing.assert_close(sae(x), expected)
+    _, z = brute_force.pre_activations(sae, x)
+    on = code.dense() > 0
+    torch.testing.assert_close(code.dense()[on], z[on] / sae.input_scale)
+
+
+@each_architecture
+def test_units_of_the_activations_do_not_matter(name):
+    """x in other units: the same latents, values and reconstructions in those units."""
+    small, large = (
+        Trainee(
+            config_of(name),
+            name="a",
+            statistics=statistics_of(TOY.sample(4096, step=9) * u),
+            seed=0,
+        )
+        for u in (1.0, 256.0)
+    )
+    for trainee, unit in ((small, 1.0), (large, 256.0)):
+        for step in range(4):
+            trainee.step(TOY.sample(64, step=step) * unit)
+        trainee.sae.calibrate([TOY.sample(256, step=50) * unit])
+    x = TOY.sample(32, step=99)
+    torch.testing.assert_close(
+        large.sae.encode(x * 256).dense(), small.sae.encode(x).dense() * 256, rtol=1e-3, atol=1e-2
+    )
+    torch.testing.assert_close(large.sae(x * 256), small.sae(x) * 256, rtol=1e-3, atol=1e-1)
+
+
+@each_architecture
+def test_encoding_and_losses_change_no_state(name):
+    trainee = trainee_of(name)
+    trainee.step(TOY.sample(64, step=0))
+    trainee.sae.calibrate([TOY.sample(64, step=1)])
+    before = trainee.state()
+    trainee.sae.encode(TOY.sample(64, step=2))
+    trainee.sae.losses(TOY.sample(64, step=3), trainee._context())
+    assert same_bits(before, trainee.state())
+
+
+@each_architecture
+def test_memory_layout_of_a_batch_does_not_change_a_bit(name):
+    x = TOY.sample(64, step=0)
+    shifted = torch.cat([torch.zeros(1), x.reshape(-1)])[1:].view(64, 32)
+    transposed = x.T.contiguous().T
+    states = []
+    for layout in (x, shifted, transposed):
+        trainee = trainee_of(name)
+        trainee.step(layout)
+        states.append(trainee.state())
+    assert same_bits(states[0], states[1])
+    assert same_bits(states[0], states[2])
+
+
+@each_architecture
+def test_saved_and_loaded_it_is_the_same_sae(name):
+    trainee = trainee_of(name)
+    trainee.step(TOY.sample(64, step=0))
+    trainee.sae.calibrate([TOY.sample(64, step=1)])
+    data = sae_to_bytes(trainee.sae)
+    loaded = sae_from_bytes(data)
+    assert loaded.config == trainee.config
+    assert sae_to_bytes(loaded) == data
+    x = TOY.sample(16, step=2)
+    assert torch.equal(loaded(x), trainee.sae(x))
+
+
+@each_architecture
+@pytest.mark.parametrize("cut", [1, 4, 11])
+def test_resumed_equals_uninterrupted_bit_for_bit(name, cut):
+    whole = trainee_of(name, dead_window_tokens=128)
+    run([whole])
+    first = trainee_of(name, dead_window_tokens=128)
+    stream = train([first], batches(), report_every=1)
+    for _ in range(cut):
+        next(stream)
+    data = trainee_to_bytes(first)
+    resumed = trainee_of(name, dead_window_tokens=128, seed=1)
+    restore_trainee(resumed, data)
+    assert resumed.step_count == cut
+    run([resumed])
+    assert same_bits(whole.state(), resumed.state())
+    assert trainee_to_bytes(whole) == trainee_to_bytes(resumed)
+
+
+@each_architecture
+def test_together_equals_alone_bit_for_bit(name):
+    def group() -> list[Trainee]:
+        others = [trainee_of(other, called=other) for other in names()]
+        short = trainee_of(name, called="short", tokens=5 * 64, seed=3)
+        return [*others, short, trainee_of(name, called="second seed", seed=1)]
+
+    together = group()
+    run(together)
+    for trainee, fresh in zip(together, group(), strict=True):
+        run([fresh])
+        assert same_bits(trainee.state(), fresh.state()), trainee.name
+
+
+@each_architecture
+def test_seeds_start_and_end_differently(name):
+    one, other = trainee_of(name), trainee_of(name, seed=1)
+    assert not torch.equal(one.sae.W_dec, other.sae.W_dec)
+    run([one])
+    run([other])
+    assert not torch.equal(one.sae.W_enc, other.sae.W_enc)
+
+
+@each_architecture
+def test_training_moves_every_parameter_and_keeps_decoder_rows_unit(name):
+    trainee = trainee_of(name)
+    before = {key: value.clone() for key, value in trainee.sae.named_parameters()}
+    run([trainee])
+    for key, value in trainee.sae.named_parameters():
+        assert not torch.equal(value, before[key]), key
+    norms = trainee.sae.W_dec.norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones(48))
+    torch.testing.assert_close(trainee.sae.dictionary(), trainee.sae.W_dec.detach())
+
+
+@each_architecture
+def test_every_report_names_the_same_finite_measurements(name):
+    reports = run([trainee_of(name)], report_every=4)
+    assert [report.step for report in reports] == [4, 8, 12]
+    expected = {"loss", "reconstruction", "fvu", "l0", "dead_share", "lr", "gradient_norm"}
+    for report in reports:
+        measured = report.metrics["a"]
+        assert expected <= measured.keys()
+        assert all(torch.as_tensor(value).isfinite() for value in measured.values())
+
+
+@each_architecture
+def test_a_diverging_trainee_is_masked_and_the_others_go_on(name):
+    alone = trainee_of(name)
+    run([alone])
+    healthy, bad = trainee_of(name), trainee_of(name, called="bad", seed=7)
+    stream = train([healthy, bad], batches(), report_every=3)
+    next(stream)
+    good_values = bad.state()
+    with torch.no_grad():
+        bad.sae.b_enc[5] = torch.nan
+    reports = list(stream)
+    assert bad.diverged == 3
+    assert healthy.diverged is None
+    assert same_bits(healthy.state(), alone.state())
+    assert not torch.as_tensor(reports[-1].metrics["bad"]["loss"]).isfinite()
+    for key, value in bad.state().items():
+        if key not in {"sae.b_enc", "step_count", "tokens_seen", "first_bad_step"}:
+            assert bits(value) == bits(good_values[key]), key
+
+
+@each_architecture
+def test_known_directions_are_recovered(name):
+    k = {} if name == "relu" else {"k": 3 if name == "topk" else 2}
+    trainee = trainee_of(name, tokens=600 * 256, batch_size=256, **k)
+    list(train([trainee], batches(n=256), report_every=600))
+    found = max_cosine(TOY.directions(), trainee.sae.dictionary())
+    assert found.value_ab.mean() > 0.9
+    trainee.sae.calibrate([TOY.sample(2048, step=10**5)])
+    x = TOY.sample(2048, step=10**5 + 1)
+    fvu = (x - trainee.sae(x)).square().sum() / (x - x.mean(0)).square().sum()
+    assert fvu < 0.25
