@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 
-from pipeline.catalog.parts import lay_out
-from pipeline.catalog.views import statements, views
+from pipeline.catalog.views import views
+from pipeline.catalog.warehouse import connect
 from pipeline.workspace import Workspace
 
 _HEAD = """# Tables and views
@@ -23,9 +23,8 @@ def page() -> str:
     """The page, in Markdown: every view with its columns, types and comments."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace.open(folder)
-        lay_out(workspace)
         types = _types(workspace)
-        shown = [view for view in views(workspace) if not view.name.startswith("internal.")]
+        shown = [view for view in views("''") if not view.name.startswith("internal.")]
     sections = []
     for view in shown:
         rows = [
@@ -40,11 +39,7 @@ def page() -> str:
 
 
 def _types(workspace: Workspace) -> dict[tuple[str, str], str]:
-    import duckdb
-
-    with duckdb.connect(":memory:") as connection:
-        for sql in statements(workspace):
-            connection.execute(sql)
+    with connect(workspace) as connection:
         found = connection.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns() "
             "WHERE schema_name = 'main'"

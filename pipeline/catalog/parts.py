@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import atomic
-from pipeline.catalog.tables import RUN, TABLES, Table
+from pipeline.catalog.tables import COMMITS, RUN, SHOWS_FROM, TABLES, Table
 from pipeline.hashing import content_hash, short
 from pipeline.workspace import Workspace
 
@@ -28,7 +28,9 @@ def schema(table: Table) -> pyarrow.Schema:
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us"),
     }
-    return pa.schema([(column.name, types[column.type]) for column in (RUN, *table.columns)])
+    hidden = (SHOWS_FROM,) if table is COMMITS else ()
+    columns = (RUN, *table.columns, *hidden)
+    return pa.schema([(column.name, types[column.type]) for column in columns])
 
 
 def part(workspace: Workspace, table: str, name: str) -> Path:
@@ -36,21 +38,23 @@ def part(workspace: Workspace, table: str, name: str) -> Path:
     return workspace.tables / table / f"{name}.parquet"
 
 
-def pattern(workspace: Workspace, table: str) -> str:
-    """The glob of all parts of a table."""
-    return str(workspace.tables / table / "*.parquet")
-
-
 def lay_out(workspace: Workspace) -> None:
     """Puts a part without rows into each table's folder, so that views bind before anything exists.
 
-    Its name carries the schema's hash: parts are never written over.
+    Its name carries the schema's hash: parts are never written over. The same stands in a tree of
+    its own, where views are made without a look at the rows.
     """
     for table in TABLES.values():
         digest = short(content_hash([[c.name, c.type] for c in table.columns]))
-        path = part(workspace, table.name, f"_schema-{digest}")
-        if not path.exists():
-            write(path, schema(table).empty_table())
+        for root in (workspace.tables, empty_tables(workspace)):
+            path = root / table.name / f"_schema-{digest}.parquet"
+            if not path.exists():
+                write(path, schema(table).empty_table())
+
+
+def empty_tables(workspace: Workspace) -> Path:
+    """A tree like `tables` whose parts have no rows."""
+    return workspace.tables / ".empty"
 
 
 def write(path: Path, table: pyarrow.Table) -> None:

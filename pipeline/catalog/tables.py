@@ -279,6 +279,8 @@ COMMITS = Table(
     ),
     ("run",),
 )
+# Of the file, not of its rows: a compacted record holds rows that were committed long before it.
+SHOWS_FROM = Column("shows_from", "TIMESTAMP", "since when this commit record counts (UTC)")
 
 TABLES: dict[str, Table] = {
     table.name: table

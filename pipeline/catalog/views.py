@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.catalog import parts, summaries
+from pipeline.catalog import summaries
 from pipeline.catalog.tables import COMMITS, RUN, TABLES, Column, Table
-from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from sae_core.metrics.definition import MetricDefinition
@@ -33,20 +32,20 @@ class View:
     sql: str
 
 
-def views(workspace: Workspace) -> list[View]:
-    """Every view over a workspace's parts; a view comes after those it reads."""
+def views(root: str) -> list[View]:
+    """Every view; one comes after those it reads. `root` is SQL for the folder of the parts."""
     from sae_core.metrics import definitions
 
     metrics = list(definitions())
-    tables = [_newest(workspace, table) for table in TABLES.values() if table is not COMMITS]
-    made = [_runs(workspace), _commits(), *tables, _current_saes(), _metric_definitions(metrics)]
+    tables = [_newest(root, table) for table in TABLES.values() if table is not COMMITS]
+    made = [_runs(root), _commits(), *tables, _current_saes(root), _metric_definitions(metrics)]
     return made + [View(*summary) for summary in summaries.summaries(metrics)]
 
 
-def statements(workspace: Workspace) -> list[str]:
-    """The SQL that makes the views, in order; paths in it are absolute."""
+def statements(root: str) -> list[str]:
+    """The SQL that makes the views, in order."""
     sql = ["CREATE SCHEMA internal"]
-    for view in views(workspace):
+    for view in views(root):
         sql.append(f"CREATE VIEW {view.name} AS {view.sql}")
         sql.append(f"COMMENT ON VIEW {view.name} IS {quoted(view.comment)}")
         sql += [
@@ -65,23 +64,25 @@ def _described(columns: tuple[Column, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((column.name, column.comment) for column in columns)
 
 
-def _runs(workspace: Workspace) -> View:
+def _read(root: str, table: str) -> str:
+    pattern = f"{root} || {quoted(f'/{table}/*.parquet')}"
+    return f"read_parquet({pattern}, union_by_name = true, filename = true)"
+
+
+def _runs(root: str) -> View:
     """Committed runs; after a compaction the newest record that names a run holds its rows.
 
     A record shows from its stamp on, compared with the start of the query: so all tables of one
     query agree, whichever moment their folders are listed at.
     """
-    names = ", ".join(f'"{column.name}"' for column in (RUN, *COMMITS.columns))
+    kept = ",\n  ".join(f'any_value("{c.name}") AS "{c.name}"' for c in COMMITS.columns)
     sql = f"""
-SELECT {names}, part
-FROM (
-  SELECT {names}, parse_filename(filename, true) AS part,
-         max(committed_at) OVER (PARTITION BY filename) AS shows_from
-  FROM read_parquet({quoted(parts.pattern(workspace, "commits"))},
-                    union_by_name = true, filename = true)
-)
+SELECT run,
+  {kept},
+  arg_max(parse_filename(filename, true), shows_from) AS part
+FROM {_read(root, "commits")}
 WHERE epoch_us(shows_from) <= epoch_us(now())
-QUALIFY row_number() OVER (PARTITION BY run ORDER BY shows_from DESC, part DESC) = 1"""
+GROUP BY run"""
     comment = "Committed runs, and the part that holds each run's rows now."
     columns = (*_described((RUN, *COMMITS.columns)), ("part", "file name of the part"))
     return View("internal.runs", comment, columns, sql)
@@ -94,33 +95,32 @@ def _commits() -> View:
     return View("commits", COMMITS.comment, _described(columns), sql)
 
 
-def _newest(workspace: Workspace, table: Table) -> View:
+def _newest(root: str, table: Table) -> View:
     """Rows of committed runs, and of those the newest run per key."""
+    key = ", ".join(f'"{name}"' for name in table.key)
+    newest = f"rank() OVER (PARTITION BY {key} ORDER BY committed_at DESC, run DESC) = 1"
+    return _live(root, table, table.name, table.comment, newest=newest)
+
+
+def _current_saes(root: str) -> View:
+    newest = "row_number() OVER (PARTITION BY sae ORDER BY committed_at DESC, run DESC) = 1"
+    comment = "One row per SAE: its newest content."
+    return _live(root, TABLES["saes"], "internal.current_saes", comment, newest=newest)
+
+
+def _live(root: str, table: Table, name: str, comment: str, *, newest: str) -> View:
     columns = (*table.columns, RUN)
     names = ", ".join(f'"{column.name}"' for column in columns)
-    key = ", ".join(f'"{name}"' for name in table.key)
     sql = f"""
 SELECT {names}
 FROM (
   SELECT rows.*, runs.committed_at
-  FROM read_parquet({quoted(parts.pattern(workspace, table.name))},
-                    union_by_name = true, filename = true) AS rows
+  FROM {_read(root, table.name)} AS rows
   JOIN internal.runs AS runs
     ON rows.run = runs.run AND parse_filename(rows.filename, true) = runs.part
 )
-QUALIFY rank() OVER (PARTITION BY {key} ORDER BY committed_at DESC, run DESC) = 1"""
-    return View(table.name, table.comment, _described(columns), sql)
-
-
-def _current_saes() -> View:
-    table = TABLES["saes"]
-    names = ", ".join(f'saes."{column.name}"' for column in table.columns)
-    sql = f"""
-SELECT {names}, saes.run
-FROM saes JOIN internal.runs AS runs ON saes.run = runs.run
-QUALIFY row_number() OVER (PARTITION BY saes.sae ORDER BY committed_at DESC, runs.run DESC) = 1"""
-    comment = "One row per SAE: its newest content."
-    return View("internal.current_saes", comment, _described((*table.columns, RUN)), sql)
+QUALIFY {newest}"""
+    return View(name, comment, _described(columns), sql)
 
 
 def _metric_definitions(metrics: list[MetricDefinition]) -> View:

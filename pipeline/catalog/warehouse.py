@@ -28,7 +28,7 @@ class SqlError(UserError):
 def refresh(workspace: Workspace) -> None:
     """Makes the views file, where its SQL changed and nobody has changes to it open."""
     parts.lay_out(workspace)
-    sql = statements(workspace)
+    sql = statements(quoted(str(workspace.tables)))
     digest = content_hash([_STORAGE, sql])
     if workspace.warehouse.exists() and _digest(workspace) == digest:
         return
@@ -42,7 +42,10 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
 
     parts.lay_out(workspace)
     connection = duckdb.connect(":memory:")
-    connection.execute(_script(statements(workspace)))
+    # Views look at the files they are made over: made over empty ones, then pointed at the rows.
+    connection.execute(f"SET VARIABLE tables = {quoted(str(parts.empty_tables(workspace)))}")
+    connection.execute(_script(statements("getvariable('tables')")))
+    connection.execute(f"SET VARIABLE tables = {quoted(str(workspace.tables))}")
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET allowed_directories = [{quoted(str(workspace.tables) + '/')}]")
     connection.execute("SET autoinstall_known_extensions = false")

@@ -73,7 +73,7 @@ def commit(workspace: Workspace, name: str, rows: list[dict[str, object]]) -> No
         try:
             while shows - _now() < _ENOUGH:
                 shows, ahead = _now() + ahead, 2 * ahead
-                stamped = [{"committed_at": shows, **row} for row in rows]
+                stamped = [{"committed_at": shows, **row, "shows_from": shows} for row in rows]
                 table = pa.Table.from_pylist(stamped, schema=parts.schema(COMMITS))
                 pq.write_table(table, temporary, compression="zstd")
                 atomic.flush(temporary)
