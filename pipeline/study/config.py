@@ -17,7 +17,9 @@ from pipeline.study.yaml_text import read_yaml
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class CorpusConfig(_Frozen):

@@ -26,12 +26,15 @@ def validated(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_line(model, item, path) for item in error.errors(include_url=False)[:_MOST]]
-        more = error.error_count() - len(lines)
+        # A key misspelt is often also a key missing: the offer of the right name comes first.
+        found = sorted(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+        lines = [_line(model, item, path) for item in found[:_MOST]]
+        more = len(found) - len(lines)
         if more > 0:
             lines.append(f"... and {more} more.")
         prefix = f"{origin}: " if origin else ""
-        raise StudyError("\n".join(prefix + line for line in lines)) from error
+        each = [prefix + line for text in lines for line in text.splitlines()]
+        raise StudyError("\n".join(each)) from error
 
 
 def refuse(text: str) -> NoReturn:
@@ -49,12 +52,19 @@ def _line(model: type[BaseModel], error: Mapping[str, Any], path: tuple[str, ...
     if error["type"] == "extra_forbidden":
         return _unknown_key(_model_at(model, error["loc"][:-1]), location[-1], where)
     if error["type"] == "missing":
-        return f"{where} is missing. {_allowed(model, error['loc'])}Add it."
+        return f"{where} is missing{_meaning(model, error['loc'])}. Add it."
     if cause is not None:
-        return f"{where or _joined(path) or 'the study'}: {str(cause).rstrip('.')}."
+        return f"{where or 'the study'}: {str(cause).rstrip('.')}."
     given = _shown(error["input"])
-    reason = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{where}: {given} was given; it should be {reason}. {_allowed(model, error['loc'])}"
+    allowed = _allowed(model, error["loc"]) or _reworded(error["msg"])
+    return (
+        f"{where}: {given} was given{_meaning(model, error['loc'])}. Allowed: {allowed}. Mend it."
+    )
+
+
+def _reworded(message: str) -> str:
+    text = message.removeprefix("Input should be ").removeprefix("a valid ")
+    return text.replace("dictionary", "mapping of names")
 
 
 def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:
@@ -64,14 +74,40 @@ def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:
     return f"{where}: unknown key {key!r}.{offer} Valid keys here: {', '.join(names)}."
 
 
-def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
-    """What a field takes, from its own schema and description; empty when there is nothing."""
+def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    """What a field is, in brackets, from its description; empty when there is nothing."""
     owner = _model_at(model, location[:-1])
-    name = str(location[-1]) if location else ""
-    if owner is None or name not in owner.model_fields:
+    field = owner.model_fields.get(str(location[-1])) if owner and location else None
+    return f" ({field.description.rstrip('.')})" if field and field.description else ""
+
+
+def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    """The values a number or a choice may have, from the field's schema; else empty."""
+    owner = _model_at(model, location[:-1])
+    if owner is None or not location or str(location[-1]) not in owner.model_fields:
         return ""
-    description = owner.model_fields[name].description
-    return f"({name}: {description}.) " if description else ""
+    field = owner.model_json_schema()["properties"][str(location[-1])]
+    texts = [_choice(part) for part in field.get("anyOf", [field])]
+    return "" if "" in texts else " or ".join(texts)
+
+
+def _choice(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(str(value) for value in schema["enum"])
+    kinds = {"integer": "a whole number", "number": "a number", "null": "null (left out)"}
+    kinds |= {"boolean": "true or false", "string": "a text"}
+    text = kinds.get(schema.get("type", ""), "")
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (
+            ("minimum", ">="),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "<="),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in schema
+    ]
+    return f"{text} {' and '.join(bounds)}".rstrip() if text else ""
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:

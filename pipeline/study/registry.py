@@ -153,8 +153,9 @@ class Registry:
         """What a study says differently under names that are taken, one line each."""
         content = study.model_dump(mode="json")
         lines = []
-        for kind in ("models", "recipes"):
-            known = self._contents(kind)
+        for kind, configs in (("models", self.models), ("recipes", self.recipes)):
+            # Dumped anew, so that a field that has come since has its default on both sides.
+            known = {name: config.model_dump(mode="json") for name, config in configs.items()}
             for name, given in content[kind].items():
                 if name in known and known[name] != given:
                     lines += [f"{kind}.{name}.{d}" for d in _differences(known[name], given)]
