@@ -18,30 +18,6 @@ COMMANDS = ("init", "run", "demo", "backfill", "sql", "status", "ui", "gc")
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="sae",
-    help="Train sparse autoencoders on language-model activations, and believe the numbers.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback()
-def _options(
-    context: typer.Context,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of all results; default: $SAE_WORKSPACE, else ./workspace "
-            "beside the project.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    context.obj = workspace
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `sae`; exits with 0, 2 for input that cannot be used, 130 when interrupted."""
@@ -89,11 +65,35 @@ def _workspace_first(arguments: list[str]) -> list[str]:
     return front + rest
 
 
-def _register() -> None:
-    """Commands load nothing heavy before they run, so that help is quick."""
+def _options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of all results; default: $SAE_WORKSPACE, else ./workspace "
+            "beside the project.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    context.obj = workspace
+
+
+def _made() -> typer.Typer:
+    """The commands there are; they load nothing heavy before they run, so that help is quick."""
+    made = typer.Typer(
+        name="sae",
+        help="Train sparse autoencoders on language-model activations, and believe the numbers.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(_options)
     for name in COMMANDS:
         if find_spec(f"pipeline.cli.{name}") is not None:
-            app.command(name)(import_module(f"pipeline.cli.{name}").command)
+            made.command(name)(import_module(f"pipeline.cli.{name}").command)
+    return made
 
 
-_register()
+app = _made()

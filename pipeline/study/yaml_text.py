@@ -9,6 +9,9 @@ import yaml
 
 from pipeline.errors import StudyError
 
+# YAML 1.1 takes 1e6 for a text; people mean a number.
+_EXPONENT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"))
+
 
 def read_yaml(text: str, origin: str) -> dict[str, Any]:
     """The mapping a YAML text holds; raises StudyError that names line and column."""
@@ -34,6 +37,14 @@ def read_yaml(text: str, origin: str) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice: YAML itself would silently keep the last."""
 
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        **yaml.SafeLoader.yaml_implicit_resolvers,
+        **{
+            first: [*yaml.SafeLoader.yaml_implicit_resolvers.get(first, ()), _EXPONENT]
+            for first in "-+0123456789"
+        },
+    }
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -45,9 +56,3 @@ class _UniqueKeys(yaml.SafeLoader):
             if isinstance(key, (str, int, float, bool)):
                 seen.add(key)
         return super().construct_mapping(node, deep=deep)
-
-
-# YAML 1.1 takes 1e6 for a text; people mean a number.
-_UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
