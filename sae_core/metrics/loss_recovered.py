@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 REFERENCE = "Bricken et al., Towards Monosemanticity (2023); Cunningham et al., arXiv 2309.08600"
 
 
+# A random network can beat the uniform guess by accident, by a few parts in a thousand.
+CHANCE = 0.99
+
+
 def _per_token(batch: Losses) -> torch.Tensor:
     return columns(batch.clean, batch.spliced, batch.zero, batch.mean)
 
@@ -27,19 +31,42 @@ def _values(totals: Any, setting: Setting) -> Values:
 
 
 def _reasons(totals: Any, replicates: Any, setting: Setting) -> Mapping[str, str]:
-    from sae_core.bootstrap import interval
-
+    names = {"zero": "loss_recovered_zero", "mean": "loss_recovered_mean"}
+    clueless = _clueless(totals, replicates, setting)
+    if clueless:
+        return dict.fromkeys(names.values(), clueless)
     reasons = {}
     for column, baseline in ((3, "zero"), (4, "mean")):
         cost = (replicates[:, column] - replicates[:, 1]) / replicates[:, 0]
         point = (totals[column] - totals[1]) / totals[0]
-        low, high = interval(cost)
-        if not (min(low, point) > 0 or max(high, point) < 0):
-            reasons[f"loss_recovered_{baseline}"] = (
-                f"{baseline} ablation changes the loss by {point:.3g} nats "
-                f"(95 % interval {low:.3g} to {high:.3g}): a ratio to it means nothing"
+        low, high = _around(point, cost)
+        if not low > 0:
+            reasons[names[baseline]] = (
+                f"{baseline} ablation costs {point:.3g} nats (95 % interval {low:.3g} to "
+                f"{high:.3g}): there is no loss to recover"
             )
     return reasons
+
+
+def _clueless(totals: Any, replicates: Any, setting: Setting) -> str | None:
+    if setting.uniform_loss is None:
+        return None
+    point = totals[1] / totals[0]
+    _, high = _around(point, replicates[:, 1] / replicates[:, 0])
+    if high < CHANCE * setting.uniform_loss:
+        return None
+    return (
+        f"the language model predicts no better than chance (clean loss {point:.3f} nats, a "
+        f"uniform guess {setting.uniform_loss:.3f}): there is no loss to recover"
+    )
+
+
+def _around(point: float, replicates: Any) -> tuple[float, float]:
+    """The interval, stretched to the value itself: with one document the resamples are equal."""
+    from sae_core.bootstrap import interval
+
+    low, high = interval(replicates)
+    return min(float(low), float(point)), max(float(high), float(point))
 
 
 def _ratio(baseline: str, letter: str) -> MetricDefinition:
@@ -52,7 +79,8 @@ def _ratio(baseline: str, letter: str) -> MetricDefinition:
         reference=REFERENCE,
         description=(
             f"1 where splicing costs nothing, 0 where it costs as much as {baseline} ablation. "
-            "NULL where the interval of the denominator touches 0. n counts tokens."
+            "NULL where there is no loss to recover: the interval of the denominator is not above "
+            "0, or the LM's clean loss is not below 99 % of a uniform guess's. n counts tokens."
         ),
     )
 

@@ -16,7 +16,7 @@ REFERENCE = (
     "Sharkey, Braun and Millidge, Taking features out of superposition with sparse "
     "autoencoders (2022)"
 )
-NULL_DIRECTIONS = 4096
+_NULL_ROWS, _NULL_BLOCK = 1024, 8192
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class DictionaryMatch:
     latent_b: torch.Tensor
     best_in_a: torch.Tensor
     cosine_ba: torch.Tensor
+    n_alive_a: int
+    n_alive_b: int
 
 
 def match_dictionaries(
@@ -72,24 +74,31 @@ def match_dictionaries(
         mmcs_ba=float(best.value_ba.mean()) if best else None,
         mmcs_all_ab=float(everything.value_ab.mean()),
         mmcs_all_ba=float(everything.value_ba.mean()),
-        null_ab=_null(len(latent_a), b[latent_b], seed=null_seed) if both else None,
+        null_ab=_null(a[latent_a], len(latent_b), seed=null_seed) if both else None,
         latent_a=latent_a if best else none,
         best_in_b=latent_b[best.index_ab] if best else none,
         cosine_ab=best.value_ab if best else a.new_zeros(0),
         latent_b=latent_b if best else none,
         best_in_a=latent_a[best.index_ba] if best else none,
         cosine_ba=best.value_ba if best else a.new_zeros(0),
+        n_alive_a=len(latent_a),
+        n_alive_b=len(latent_b),
     )
 
 
-def _null(n_directions: int, b: torch.Tensor, *, seed: int) -> float:
+def _null(a: torch.Tensor, n_directions: int, *, seed: int) -> float:
+    """By symmetry the same for every a: at most 1024 of its rows, directions drawn in blocks."""
     import torch
     from sae_kernels import max_cosine
 
     generator = torch.Generator().manual_seed(seed)
-    shape = (min(n_directions, NULL_DIRECTIONS), b.shape[1])
-    drawn = torch.randn(shape, generator=generator, dtype=torch.float32).to(b.device)
-    return float(max_cosine(drawn, b).value_ab.mean())
+    best = None
+    for start in range(0, n_directions, _NULL_BLOCK):
+        shape = (min(_NULL_BLOCK, n_directions - start), a.shape[1])
+        drawn = torch.randn(shape, generator=generator).to(a.device, a.dtype)
+        value = max_cosine(a[:_NULL_ROWS], drawn).value_ab
+        best = value if best is None else torch.maximum(best, value)
+    return float(best.mean())
 
 
 def _other_seed(variant: str, match: MatchSeen) -> bool:

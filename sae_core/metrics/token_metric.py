@@ -58,10 +58,14 @@ class Losses:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a value needs besides sums: the LM's pre-training curve, or why there is none."""
+    """What a value needs besides sums.
+
+    The LM's pre-training curve, or why there is none; the loss of a uniform guess, ln v, in nats.
+    """
 
     curve: PretrainingCurve | None = None
     no_curve: str = "no pre-training curve is known for this model"
+    uniform_loss: float | None = None
 
 
 Values = Mapping[str, Any]
@@ -90,7 +94,9 @@ def columns(*per_token: torch.Tensor) -> torch.Tensor:
     """Tensors (n,) or (n, m) side by side as (n, c) float64."""
     import torch
 
-    return torch.cat([part.double().reshape(part.shape[0], -1) for part in per_token], dim=1)
+    return torch.cat(
+        [part.double().view(len(part), *part.shape[1:] or (1,)) for part in per_token], 1
+    )
 
 
 def sums_per_document(

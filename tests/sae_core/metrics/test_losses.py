@@ -57,8 +57,27 @@ def test_where_ablation_changes_nothing_the_ratio_is_null_and_says_so(measure_lo
     found = measure_losses("loss_recovered", clean=clean, spliced=zero, zero=zero, mean=clean + 1)
     assert found["loss_recovered_zero"].value is None
     assert found["loss_recovered_zero"].ci_low is None
-    assert "zero ablation changes the loss by" in found["loss_recovered_zero"].reason
+    assert "zero ablation costs" in found["loss_recovered_zero"].reason
     assert found["loss_recovered_mean"].value is not None
+
+
+def test_where_ablation_helps_there_is_no_loss_to_recover(clean, measure_losses) -> None:
+    found = measure_losses("loss_recovered", clean=clean, zero=clean - 1, mean=clean - 0.1)
+    for measured in found.values():
+        assert measured.value is None
+        assert "no loss to recover" in measured.reason
+
+
+def test_a_model_that_predicts_no_better_than_chance_has_none_to_recover(measure_losses) -> None:
+    """Ablation costs something here, as it can by accident in a random network."""
+    clean = torch.full((1000,), 4.2, dtype=torch.float64)
+    chance, better = Setting(uniform_loss=4.16), Setting(uniform_loss=4.3)
+    losses = {"clean": clean, "zero": clean + 0.1, "mean": clean + 0.1}
+    found = measure_losses("loss_recovered", setting=chance, **losses)
+    assert found["loss_recovered_zero"].value is None
+    assert "no better than chance" in found["loss_recovered_mean"].reason
+    found = measure_losses("loss_recovered", setting=better, **losses)
+    assert found["loss_recovered_zero"].value == 1.0
 
 
 def test_kl_is_a_mean(clean, measure_losses) -> None:

@@ -1,0 +1,59 @@
+"""The documentation's page of metrics, generated from their definitions.
+
+`python -m pipeline.evaluation.metrics_page docs/metrics.md` writes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sae_core.metrics import definitions
+from sae_core.metrics.definition import MetricDefinition
+
+_INTRODUCTION = """# Metrics
+
+Generated from the definitions in `sae_core/metrics/` by `make docs`; in SQL they are the table
+`metric_definitions`. A metric's version is raised when its values change.
+
+Rules that hold for all of them:
+
+- **Text**: the first packed rows of the held-out split that hold `evaluation.tokens` tokens.
+- **Tokens**: special tokens are never edited, never measured, and predictions of or from them are
+  not scored, nor are predictions across a document's border. Tokens whose activation training
+  would mask (not finite, or of a norm beyond the store's bound) are left as they are by every edit
+  (reconstruction, zero, mean) and are not measured.
+- **Sums** are global sums in float64; a ratio is a ratio of sums, never a mean of ratios, unless
+  its formula says so.
+- **Intervals** are 95 % percentile intervals of a bootstrap over documents, keyed by
+  `evaluation.bootstrap_seed`. Numbers that are counted per latent have none.
+- **NULL** always comes with its `reason`. An end of an interval can be NULL alone; then `reason`
+  says why.
+- **Comparisons** (`comparisons`, `trained_vs_random`) are differences trained − other weights, with
+  the same documents resampled on both sides: `documents (given these seeds)`. Rows whose ids end in
+  `.s*` are about all seeds of a recipe; they exist from 3 seeds on and also resample seeds.
+"""
+
+
+def metrics_page() -> str:
+    """The page as Markdown: every number with unit, formula, meaning and reference."""
+    return "\n".join([_INTRODUCTION, *(_section(d) for d in definitions())])
+
+
+def _section(definition: MetricDefinition) -> str:
+    better = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
+    facts = [definition.unit, better[definition.better], f"version {definition.version}"]
+    return f"""## {definition.name}
+
+{", ".join(fact for fact in facts if fact)}
+
+> {definition.formula}
+
+{definition.description}
+
+Reference: {definition.reference}
+"""
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(metrics_page(), encoding="utf-8")

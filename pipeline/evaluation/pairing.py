@@ -1,0 +1,159 @@
+"""What newly measured SAEs add to the picture: matches with others, and trained against random."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.evaluation.comparisons import Measurement, compare, compare_seeds
+from pipeline.evaluation.identity import Evaluation, identify_all
+from pipeline.evaluation.matches import Match, is_matched, match, read_match
+from pipeline.evaluation.measuring import match_numbers
+from pipeline.evaluation.neighbours import (
+    Neighbours,
+    is_measured,
+    neighbours,
+    relatives_on_other_weights,
+)
+from pipeline.evaluation.rows import Row
+from pipeline.evaluation.tables import DocumentTables
+from pipeline.progress import Progress, Report
+from pipeline.workspace import Workspace
+from sae_core.metrics.definition import Measured
+from sae_core.metrics.match_metric import MatchSeen
+
+
+@dataclass
+class Measurements:
+    """Sums of measured SAEs by id, read from beside them when first asked for."""
+
+    known: dict[str, DocumentTables] = field(default_factory=dict)
+
+    def of(self, evaluation: Evaluation) -> DocumentTables:
+        """The sums of one SAE, which must be measured."""
+        from pipeline.evaluation.tables import read_tables
+
+        if evaluation.sae not in self.known:
+            tables = read_tables(evaluation.folder, evaluation.tables_hash)
+            if tables is None:
+                raise RuntimeError(f"{evaluation.sae} counts as measured without sums")
+            self.known[evaluation.sae] = tables
+        return self.known[evaluation.sae]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """New matches, rows of `comparisons`, and match numbers by SAE id of all that changed."""
+
+    matches: tuple[Match, ...]
+    comparisons: tuple[Row, ...]
+    numbers: Mapping[str, tuple[Evaluation, Mapping[str, Measured]]]
+
+
+def pair_up(
+    workspace: Workspace, fresh: Sequence[Evaluation], sums: Measurements, *, report: Report
+) -> Pairing:
+    """Matches and compares SAEs that were measured just now with all their neighbours."""
+    pairs = neighbours(workspace, fresh, measured=fresh)
+    missing = [pair for pair in pairs if not is_matched(pair)]
+    matches = _match(missing, sums, report=report)
+    touched = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
+    touched |= {one.sae: one for one in fresh}
+    return Pairing(
+        matches=tuple(matches),
+        comparisons=tuple(_compare(workspace, pairs, sums, fresh)),
+        numbers={
+            one.sae: (one, numbers_of_matches(workspace, one, fresh, new=matches))
+            for one in touched.values()
+        },
+    )
+
+
+def numbers_of_matches(
+    workspace: Workspace,
+    evaluation: Evaluation,
+    measured: Sequence[Evaluation] = (),
+    *,
+    new: Sequence[Match] = (),
+) -> dict[str, Measured]:
+    """The numbers of an SAE's matches: those noted beside it and the new ones."""
+    unwritten = {(m.neighbours.a.sae, m.neighbours.b.sae): m for m in new}
+    seen: list[MatchSeen] = []
+    for pair in neighbours(workspace, [evaluation], measured=measured):
+        found = unwritten.get((pair.a.sae, pair.b.sae))
+        noted = found.seen_from(evaluation) if found else read_match(evaluation, pair)
+        if noted is not None:
+            seen.append(noted)
+    return match_numbers(evaluation, seen)
+
+
+def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -> list[Match]:
+    from functools import lru_cache
+
+    import torch
+
+    from pipeline.load_sae import load
+    from pipeline.training.device import training_device
+
+    by_id = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
+
+    @lru_cache(maxsize=8)
+    def directions(sae: str) -> tuple[torch.Tensor, torch.Tensor]:
+        one = by_id[sae]
+        device = training_device(one.cell.model.device)
+        alive = torch.from_numpy(sums.of(one).latents.n_fires > 0)
+        return load(one.folder).dictionary().to(device), alive.to(device)
+
+    done = []
+    for pair in pairs:
+        done.append(match(pair, lambda one: directions(one.sae)))
+        report(Progress("matching", len(done), len(pairs), "pairs", pair.pair))
+    return done
+
+
+def _compare(
+    workspace: Workspace,
+    pairs: Sequence[Neighbours],
+    sums: Measurements,
+    fresh: Sequence[Evaluation],
+) -> list[Row]:
+    twins = [pair for pair in pairs if pair.pair == "other_weights"]
+    rows = [
+        row
+        for pair in twins
+        for row in compare((pair.a, sums.of(pair.a)), (pair.b, sums.of(pair.b)))
+    ]
+    for recipe in dict.fromkeys(pair.a.cell.key.recipe for pair in twins):
+        mine = [pair for pair in twins if pair.a.cell.key.recipe == recipe]
+        sources = {str(pair.b.cell.source) for pair in mine}
+        rows += _compare_seeds(workspace, mine[0].a, sources, sums, fresh)
+    return rows
+
+
+def _compare_seeds(
+    workspace: Workspace,
+    trained: Evaluation,
+    sources: set[str],
+    sums: Measurements,
+    fresh: Sequence[Evaluation],
+) -> list[Row]:
+    """Rows over all seeds: per other source touched, and per variant over its weights seeds."""
+    cells = relatives_on_other_weights(workspace, trained.cell)
+    new = {one.sae for one in fresh}
+    groups: dict[str, dict[str, list[Measurement]]] = {}
+    for one in identify_all(workspace, cells):
+        if one.sae in new or is_measured(one):
+            weights = one.cell.source.weights
+            variant = groups.setdefault(weights.variant, {})
+            variant.setdefault(str(one.cell.source), []).append((one, sums.of(one)))
+    ours = groups.pop("trained", {}).get(str(trained.cell.source), [])
+    place, recipe = trained.cell.source, trained.cell.key.recipe
+    rows: list[Row] = []
+    for variant, by_source in groups.items():
+        touched = sources & by_source.keys()
+        for source in sorted(touched):
+            rows += compare_seeds(ours, [by_source[source]], name_b=f"{source}/{recipe}.s*")
+        if touched and len(by_source) > 1:
+            name = f"{place.model}.{variant}@*.{place.site}/{recipe}.s*"
+            rows += compare_seeds(ours, list(by_source.values()), name_b=name)
+    return rows

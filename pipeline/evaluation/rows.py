@@ -1,0 +1,65 @@
+"""An evaluation's rows for the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.evaluation.identity import Evaluation
+from pipeline.evaluation.tables import LatentSums
+from sae_core.metrics import definitions
+from sae_core.metrics.definition import Measured
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Row = dict[str, object]
+
+
+def metric_rows(evaluation: Evaluation, measured: Mapping[str, Measured]) -> list[Row]:
+    """One row of `metrics` per number."""
+    versions = {definition.name: definition.version for definition in definitions()}
+    return [
+        {
+            "sae": evaluation.sae,
+            "sae_hash": evaluation.sae_hash,
+            "evaluation_hash": evaluation.evaluation_hash,
+            "metric": name,
+            "metric_version": versions[name],
+            **vars(found),
+        }
+        for name, found in measured.items()
+    ]
+
+
+def latent_rows(evaluation: Evaluation, latents: LatentSums) -> pyarrow.Table:
+    """One row of `latents` per latent."""
+    import pyarrow as pa
+
+    f = len(latents.n_fires)
+    fires = latents.n_fires
+    mean = np.divide(latents.sum_values, fires, out=np.zeros(f), where=fires > 0)
+    silent = fires == 0
+    dead_train = latents.dead_train
+    return pa.table(
+        {
+            "sae": pa.array([evaluation.sae] * f, pa.string()),
+            "sae_hash": pa.array([evaluation.sae_hash] * f, pa.string()),
+            "evaluation_hash": pa.array([evaluation.evaluation_hash] * f, pa.string()),
+            "latent": pa.array(np.arange(f), pa.int64()),
+            "firing_frequency": pa.array(latents.firing_frequency, pa.float64()),
+            "n_fires": pa.array(fires, pa.int64()),
+            "mean_activation": pa.array(mean, pa.float64(), mask=silent),
+            "max_activation": pa.array(latents.max_value, pa.float64(), mask=silent),
+            "is_dead_eval": pa.array(silent, pa.bool_()),
+            "is_dead_train": pa.array(
+                np.zeros(f, bool) if dead_train is None else dead_train,
+                pa.bool_(),
+                mask=np.full(f, dead_train is None),
+            ),
+            "decoder_norm": pa.array(latents.decoder_norm, pa.float64()),
+            "encoder_decoder_cosine": pa.array(latents.encoder_decoder_cosine, pa.float64()),
+        }
+    )

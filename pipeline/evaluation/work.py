@@ -1,0 +1,117 @@
+"""The work of an evaluation: sweep, numbers, matches, rows, and what is left beside the SAEs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.catalog.write import new_run_id, write_run
+from pipeline.corpus.pack import open_corpus
+from pipeline.errors import UserError
+from pipeline.evaluation.held_out import read_held_out
+from pipeline.evaluation.identity import Evaluation
+from pipeline.evaluation.matches import write_match
+from pipeline.evaluation.measuring import missing_numbers, numbers, token_metrics
+from pipeline.evaluation.pairing import Measurements, Pairing, pair_up
+from pipeline.evaluation.record import EvaluationRecord, write_record
+from pipeline.evaluation.rows import Row, latent_rows, metric_rows
+from pipeline.evaluation.sums import Candidate
+from pipeline.evaluation.sweep import Place, sweep
+from pipeline.evaluation.tables import DocumentTables, read_tables, write_tables
+from pipeline.language_model.load import load_language_model
+from pipeline.load_sae import load
+from pipeline.progress import Report
+from pipeline.store.activation_store import ActivationStore
+from pipeline.training.dead import dead_when_training_ended
+from pipeline.training.record import read_done
+from pipeline.workspace import Workspace
+from sae_core.metrics.definition import Measured
+
+
+def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Report) -> None:
+    """Measures SAEs of one source that were not measured yet; their rows show all at once."""
+    diverged = {one.sae: step for one in missing if (step := _diverged_at(one)) is not None}
+    sound = [one for one in missing if one.sae not in diverged]
+    sums = Measurements(_tables(workspace, sound, report=report))
+    own = {one.sae: numbers(one, sums.of(one)) for one in sound} | {
+        sae: missing_numbers(f"training diverged at step {step}") for sae, step in diverged.items()
+    }
+    pairing = pair_up(workspace, sound, sums, report=report)
+    run = new_run_id("evaluation")
+    write_run(workspace, run, _rows(missing, own, sums, pairing), kind="evaluation")
+    for match in pairing.matches:
+        write_match(match)
+    for one in missing:
+        write_record(one.folder, EvaluationRecord(one.evaluation_hash, run, own[one.sae]))
+
+
+def _diverged_at(one: Evaluation) -> int | None:
+    done = read_done(one.folder, one.sae_hash)
+    return done.diverged_at if done is not None and done.status == "diverged" else None
+
+
+def _tables(
+    workspace: Workspace, evaluations: Sequence[Evaluation], *, report: Report
+) -> dict[str, DocumentTables]:
+    """Sums of SAEs of one source by id, measured where they are missing beside the SAE."""
+    known = {one.sae: read_tables(one.folder, one.tables_hash) for one in evaluations}
+    unmeasured = [one for one in evaluations if token_metrics(known[one.sae])]
+    for n_tokens in sorted({one.cell.evaluation.tokens for one in unmeasured}):
+        group = [one for one in unmeasured if one.cell.evaluation.tokens == n_tokens]
+        candidates = [_candidate(one, known[one.sae]) for one in group]
+        found = _sweep(workspace, group[0], candidates, n_tokens, report=report)
+        for one in group:
+            before, now = known[one.sae], found[one.sae]
+            known[one.sae] = before.with_more(now) if before else now
+            write_tables(one.folder, one.tables_hash, known[one.sae])
+    return {sae: tables for sae, tables in known.items() if tables is not None}
+
+
+def _candidate(one: Evaluation, known: DocumentTables | None) -> Candidate:
+    window = one.cell.recipe.dead_window
+    dead = dead_when_training_ended(one.folder, one.sae_hash, dead_window=window)
+    return Candidate(one.sae, load(one.folder), token_metrics(known), dead)
+
+
+def _sweep(
+    workspace: Workspace,
+    one: Evaluation,
+    candidates: Sequence[Candidate],
+    n_tokens: int,
+    *,
+    report: Report,
+) -> dict[str, DocumentTables]:
+    source, model = one.cell.source, one.cell.model
+    corpus = open_corpus(workspace, source.model, model)
+    if corpus is None:
+        raise UserError(f"the corpus of {source.model!r} was removed meanwhile. Run the study.")
+    store = ActivationStore.open(workspace, source, one.run.source_hash)
+    place = Place(source.site, store.statistics.mean, store.manifest.calibration.max_norm)
+    lm = load_language_model(model, source.weights)
+    for candidate in candidates:
+        candidate.sae.to(lm.device)
+    held_out = read_held_out(corpus, n_tokens)
+    return sweep(lm, place, candidates, held_out, batch_rows=model.batch_rows, report=report)
+
+
+def _rows(
+    missing: Sequence[Evaluation],
+    own: dict[str, dict[str, Measured]],
+    sums: Measurements,
+    pairing: Pairing,
+) -> dict[str, object]:
+    import pyarrow as pa
+
+    measured: list[Row] = []
+    for one in missing:
+        measured += metric_rows(one, own[one.sae])
+    for one, found in pairing.numbers.values():
+        measured += metric_rows(one, found)
+    latents = [latent_rows(one, sums.of(one).latents) for one in missing if one.sae in sums.known]
+    matched = [rows for match in pairing.matches for rows in match.latent_rows()]
+    return {
+        "metrics": measured,
+        "latents": pa.concat_tables(latents) if latents else [],
+        "dictionary_matches": [match.row for match in pairing.matches],
+        "latent_matches": pa.concat_tables(matched) if matched else [],
+        "comparisons": list(pairing.comparisons),
+    }
