@@ -63,7 +63,8 @@ def restore_trainee(trainee: Trainee, data: bytes) -> None:
 
 def _to_bytes(tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> bytes:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about = {"format": FORMAT, "digest": _digest(plain)} | about
+    about = {"format": FORMAT} | about
+    about["digest"] = _digest(plain, about)
     # One metadata entry: the order of several is not fixed, and equal SAEs shall be equal bytes.
     return safetensors.torch.save(plain, metadata={_KEY: json.dumps(about, sort_keys=True)})
 
@@ -73,25 +74,25 @@ def _from_bytes(data: bytes, *, kind: str) -> tuple[dict[str, torch.Tensor], dic
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        format_of, kind_of, digest = about["format"], about["kind"], about.pop("digest")
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _unreadable(f"it is truncated or not such a file ({error})") from error
-    if about["format"] > FORMAT:
+    if format_of > FORMAT:
         raise ValueError(
-            f"this checkpoint has format {about['format']}. Allowed: up to {FORMAT}. Update the "
-            "package."
+            f"this checkpoint has format {format_of}. Allowed: up to {FORMAT}. Update the package."
         )
-    if about["kind"] != kind:
-        raise _unreadable(f"it holds a {about['kind']}, not a {kind}")
-    if about["digest"] != _digest(tensors):
+    if digest != _digest(tensors, about):
         raise _unreadable("its contents do not match their digest: the file is damaged")
+    if kind_of != kind:
+        raise _unreadable(f"it holds a {kind_of}, not a {kind}")
     return tensors, about
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+def _digest(tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> str:
+    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
