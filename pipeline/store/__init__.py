@@ -1,0 +1,1 @@
+"""Activation stores: layout, shards with checksums, and reading them back in batches."""
