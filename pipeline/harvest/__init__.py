@@ -1,0 +1,1 @@
+"""Reading a language model's activations into shuffled, checksummed stores."""

@@ -1,0 +1,276 @@
+"""Mending damaged shards: the language model runs again, only what is damaged is rewritten."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import atomic
+from pipeline.errors import StoreError
+from pipeline.harvest.calibrate import (
+    calibration_rows,
+    calibration_statistics,
+    read_calibration,
+    stored_calibration,
+    write_calibration_shard,
+)
+from pipeline.harvest.forward import Forward, kept_rows, model_forward
+from pipeline.harvest.place_rows import chunk_mask, write_mask_shard
+from pipeline.harvest.run import open_task
+from pipeline.harvest.task import StoreTask, write_origin_shard
+from pipeline.hashing import file_hash
+from pipeline.progress import Progress, Report, silent
+from pipeline.store.manifest import Shard, SiteManifest, StoredArray, read_manifest
+from pipeline.store.row_mask import row_mask
+from pipeline.store.shard_file import (
+    DamagedShardError,
+    ShardReader,
+    empty_rows,
+    row_bytes,
+    shard_count,
+    shard_row_count,
+    write_shard,
+)
+from pipeline.store.storage_dtype import as_tensor, torch_dtype
+from pipeline.study.config import ModelConfig
+from pipeline.study.names import Site, Source
+from pipeline.workspace import Workspace
+
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class MendResult:
+    """What was damaged, such as `shard 3 of train/resid_post.3`, and what mending it took."""
+
+    source: Source
+    damaged: list[str]
+    tokens_run: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Damage:
+    """The damaged shards of a source, by array; `tokens` the language model must run again."""
+
+    train: list[int]
+    mask: list[int]
+    calibration: list[int]
+    origin: list[int]
+    statistics: bool
+    tokens: int
+
+    def names(self, manifest: SiteManifest) -> list[str]:
+        """The damaged shards, as a person calls them."""
+        arrays = {
+            manifest.train.name: self.train,
+            manifest.mask.name: self.mask,
+            manifest.calibration.array.name: self.calibration,
+            "origin": self.origin,
+        }
+        shards = [f"shard {n} of {name}" for name, numbers in arrays.items() for n in numbers]
+        return [*shards, "the statistics"] if self.statistics else shards
+
+
+def mend(
+    workspace: Workspace,
+    model_name: str,
+    config: ModelConfig,
+    source: Source,
+    *,
+    report: Report = silent,
+) -> MendResult:
+    """Finds a source's damaged shards and rewrites them, byte-equal to what they were.
+
+    What it will cost is reported before the language model runs. Raises StoreError where the
+    bytes come out otherwise: then libraries, device or threads are not those of the harvest.
+    """
+    from pipeline.language_model.load import load_language_model
+    from pipeline.locks import device_lock
+
+    def load() -> Forward:
+        return model_forward(load_language_model(config, source.weights))
+
+    task = open_task(workspace, model_name, config, source.weights)
+    with device_lock(workspace, f"mending {source}"):
+        return mend_source(task, source, load, report=report)
+
+
+def mend_source(
+    task: StoreTask, source: Source, load: Callable[[], Forward], *, report: Report
+) -> MendResult:
+    """The same for an open store; `load` gives the forward, if one is needed."""
+    begun = time.monotonic()
+    manifest = site_manifest(task, source)
+    damage = find_damage(task, manifest)
+    names = damage.names(manifest)
+    if names:
+        note = f"{', '.join(names)}: the model runs over {damage.tokens:,} tokens again"
+        report(Progress("mend", 0, max(1, damage.tokens), "tokens", note=note))
+    for number in damage.origin:
+        origin = task.manifest.origin
+        shard = write_origin_shard(task.folder, origin, number, rows=task.rows, order=task.order)
+        _check_equal(origin, number, shard)
+    if damage.tokens:
+        forward = load()
+        _mend_calibration(task, manifest, damage.calibration, forward, report)
+        for group in _groups(task, manifest.train, damage.train):
+            _mend_train(task, manifest, group, forward, report)
+    for number in damage.mask:
+        _mend_mask(task, manifest, number)
+    if damage.statistics:
+        _mend_statistics(task, manifest)
+    return MendResult(source, names, damage.tokens, time.monotonic() - begun)
+
+
+def site_manifest(task: StoreTask, source: Source) -> SiteManifest:
+    """The manifest of a complete source; raises StoreError where it is not complete."""
+    manifest = read_manifest(SiteManifest, task.folder.site_manifest(source.site))
+    if manifest is None:
+        raise StoreError(
+            f"{source} is not complete in {task.folder.root}, so there is nothing to mend. "
+            "Harvest it: run the study again."
+        )
+    return manifest
+
+
+def find_damage(task: StoreTask, manifest: SiteManifest) -> Damage:
+    """Reads every shard of a source and says which are damaged."""
+    calibration = _damaged(task, manifest.calibration.array)
+    statistics = task.folder.statistics(Site.parse(manifest.calibration.site))
+    train = _damaged(task, manifest.train)
+    packed_rows = sum(stop - start for start, stop in _batches(task, manifest.train, train))
+    tokens = packed_rows * task.rows.context
+    if calibration:
+        tokens += calibration_rows(task).packed_rows * task.rows.context
+    return Damage(
+        train=train,
+        mask=_damaged(task, manifest.mask),
+        calibration=calibration,
+        origin=_damaged(task, task.manifest.origin),
+        statistics=not statistics.exists()
+        or file_hash(statistics) != manifest.calibration.statistics_sha256,
+        tokens=tokens,
+    )
+
+
+def _damaged(task: StoreTask, array: StoredArray) -> list[int]:
+    found = []
+    for number in range(shard_count(array)):
+        try:
+            with ShardReader(task.folder.shard(array, number), array, number) as shard:
+                shard.verify(again=True)
+        except DamagedShardError:
+            found.append(number)
+    return found
+
+
+def _batches(task: StoreTask, array: StoredArray, shards: list[int]) -> list[tuple[int, int]]:
+    """The batches that the harvest ran, as packed rows, as far as these shards need them."""
+    needed: set[int] = set()
+    for number in shards:
+        flat = task.rows.flat(task.order.row(_positions(array, number)))
+        needed |= set(np.unique(flat // task.rows.context // task.manifest.batch_rows).tolist())
+    step = task.manifest.batch_rows
+    return [(b * step, min((b + 1) * step, task.rows.packed_rows)) for b in sorted(needed)]
+
+
+def _positions(array: StoredArray, number: int) -> np.ndarray:
+    start = number * array.shard_rows
+    return np.arange(start, start + shard_row_count(array, number))
+
+
+def _groups(task: StoreTask, array: StoredArray, shards: list[int]) -> Iterable[list[int]]:
+    """Shards that are mended in one pass, as many as the memory allowed holds."""
+    size = row_bytes(array) * min(array.shard_rows, array.rows)
+    most = max(1, task.settings.memory_mb * _MB // (2 * size))
+    return [shards[i : i + most] for i in range(0, len(shards), most)]
+
+
+def _mend_train(
+    task: StoreTask,
+    manifest: SiteManifest,
+    shards: list[int],
+    forward: Forward,
+    report: Report,
+) -> None:
+    array = manifest.train
+    site = Site.parse(manifest.calibration.site)
+    room = {number: empty_rows(array, shard_row_count(array, number)) for number in shards}
+    batches = _batches(task, array, shards)
+    for done, (start, stop) in enumerate(batches, 1):
+        tokens, _ = task.corpus.tokens("train", start, stop)
+        rows = kept_rows(forward(tokens, [site])[site], task.rows.kept(start, stop))
+        values = rows.to(torch_dtype(array.dtype)).cpu()
+        first, last = task.rows.first_row(np.array([start, stop]))
+        numbers, slots = np.divmod(task.order.position(np.arange(first, last)), array.shard_rows)
+        for number, place in room.items():
+            here = np.flatnonzero(numbers == number)
+            as_tensor(place, array.dtype)[slots[here]] = values[here]
+        report(Progress("mend", done, len(batches), "batches", note=str(site)))
+    for number, place in room.items():
+        rows_here = place[: shard_row_count(array, number)]
+        shard = write_shard(
+            task.folder.shard(array, number), array, _chunks(rows_here, array.chunk_rows)
+        )
+        _check_equal(array, number, shard)
+
+
+def _mend_calibration(
+    task: StoreTask,
+    manifest: SiteManifest,
+    shards: list[int],
+    forward: Forward,
+    report: Report,
+) -> None:
+    if not shards:
+        return
+    site, array = Site.parse(manifest.calibration.site), manifest.calibration.array
+    x = read_calibration(task, forward, [site], calibration_rows(task), report)[site]
+    stored = stored_calibration(x, array.dtype)
+    for number in shards:
+        _check_equal(array, number, write_calibration_shard(task, array, number, stored))
+
+
+def _mend_statistics(task: StoreTask, manifest: SiteManifest) -> None:
+    calibration, array = manifest.calibration, manifest.calibration.array
+    pieces = []
+    for number in range(shard_count(array)):
+        rows = shard_row_count(array, number)
+        with ShardReader(task.folder.shard(array, number), array, number) as shard:
+            pieces.append(shard.read(empty_rows(array, rows))[:rows])
+    values = as_tensor(np.concatenate(pieces), array.dtype).float()
+    data = calibration_statistics(values, row_mask(values, calibration.max_norm))
+    if hashlib.sha256(data).hexdigest() != calibration.statistics_sha256:
+        raise _differs("The statistics were")
+    atomic.write_bytes(task.folder.statistics(Site.parse(calibration.site)), data)
+
+
+def _mend_mask(task: StoreTask, manifest: SiteManifest, number: int) -> None:
+    train = manifest.train
+    with ShardReader(task.folder.shard(train, number), train, number) as shard:
+        rows = shard.read(empty_rows(train, shard_row_count(train, number)))
+    chunks = _chunks(rows[: shard_row_count(train, number)], train.chunk_rows)
+    values = np.concatenate([chunk_mask(chunk, manifest.calibration) for chunk in chunks])
+    _check_equal(manifest.mask, number, write_mask_shard(task, manifest.mask, number, values))
+
+
+def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _check_equal(array: StoredArray, number: int, shard: Shard) -> None:
+    if shard.checksum != array.shards[number].checksum:
+        raise _differs(f"Shard {number} of {array.name} was")
+
+
+def _differs(what: str) -> StoreError:
+    return StoreError(
+        f"{what} made again, but the bytes differ from the harvest's: the libraries, the device or "
+        "the number of threads are others now. Mend where it was harvested, or remove the store "
+        "and harvest again."
+    )

@@ -1,0 +1,194 @@
+"""Rows of a site on their way from the language model to their shards.
+
+Rows are collected in corpus order. When the memory allowed is full, or some seconds have passed,
+they are dealt by destination shard and written as one part, a file that is whole or not there:
+parts/<site>/<first packed row>-<last>.bin. A harvest resumes after the last part. What a shard
+holds follows from the row order alone, not from where parts begin and end.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline import atomic
+from pipeline.errors import StoreError
+from pipeline.harvest.forward import kept_rows
+from pipeline.harvest.task import StoreTask
+from pipeline.store.manifest import CalibrationManifest, StoredArray
+from pipeline.store.shard_file import row_bytes, shard_count, shard_row_count
+from pipeline.store.storage_dtype import as_tensor, numpy_dtype, torch_dtype
+from pipeline.study.names import Site
+
+PROBES = 256
+_NAME = re.compile(r"([0-9]{12})-([0-9]{12})\.bin")
+_COPY_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part on disk: rows of packed rows start..stop, dealt by shard; `ends` rows per shard."""
+
+    path: Path
+    start: int
+    stop: int
+    ends: np.ndarray
+
+
+class Dealer:
+    """Deals consecutive rows by destination shard; the last deal is kept for the next site."""
+
+    def __init__(self, task: StoreTask) -> None:
+        self._task = task
+        self._span: tuple[int, int] = (0, 0)
+        self._order = self._ends = np.empty(0, np.int64)
+
+    def deal(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of packed rows start..stop shard by shard, and where each shard's rows end.
+
+        Rows are counted from the first of them; inside a shard they stay in corpus order.
+        """
+        if self._span != (start, stop):
+            shards = self._shards(start, stop)
+            self._order = np.argsort(shards, kind="stable")
+            self._ends = self._counted(shards)
+            self._span = (start, stop)
+        return self._order, self._ends
+
+    def ends(self, start: int, stop: int) -> np.ndarray:
+        """Where each shard's rows end in the deal of packed rows start..stop."""
+        return self._counted(self._shards(start, stop))
+
+    def _shards(self, start: int, stop: int) -> np.ndarray:
+        first, last = self._task.rows.first_row(np.array([start, stop]))
+        shard_rows = self._task.manifest.origin.shard_rows
+        shards = self._task.order.position(np.arange(first, last)) // shard_rows
+        # Stable sorting of 16-bit numbers is a radix sort, several times faster.
+        return shards.astype(np.uint16) if self._n_shards <= 1 << 16 else shards
+
+    def _counted(self, shards: np.ndarray) -> np.ndarray:
+        return np.cumsum(np.bincount(shards, minlength=self._n_shards))
+
+    @property
+    def _n_shards(self) -> int:
+        return shard_count(self._task.manifest.origin)
+
+
+class SiteRows:
+    """One site's rows so far: parts on disk, then rows in memory.
+
+    `taken` packed rows have been added; those up to `kept` are in parts on disk.
+    """
+
+    def __init__(
+        self, task: StoreTask, calibration: CalibrationManifest, *, dealer: Dealer, capacity: int
+    ) -> None:
+        self.task, self.site = task, Site.parse(calibration.site)
+        self.calibration, self._dealer = calibration, dealer
+        self.array = task.array(
+            f"train/{self.site}", rows=task.rows.n, width=calibration.width, dtype=calibration.dtype
+        )
+        self.parts = _parts_on_disk(task, self.site, self.array, dealer)
+        self.kept = self.taken = self.parts[-1].stop if self.parts else 0
+        self._pending = np.empty((capacity, calibration.width), numpy_dtype(self.array.dtype))
+        self._filled = 0
+        self._probed = _probed_rows(task.rows.n)
+        self._probes: list[tuple[int, np.ndarray]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another batch may not fit."""
+        batch = self.task.manifest.batch_rows * self.task.rows.context
+        return self._filled + batch > len(self._pending)
+
+    @property
+    def probes(self) -> list[tuple[int, np.ndarray]]:
+        """A few (row, stored bytes) as the language model gave them, for a later comparison."""
+        return self._probes
+
+    def add(self, activations: torch.Tensor, kept: np.ndarray, *, stop: int) -> None:
+        """Takes the rows of a batch (b, t, d) that ends before packed row `stop`."""
+        end = self._filled + len(kept)
+        values = kept_rows(activations, kept).to(torch_dtype(self.array.dtype))
+        as_tensor(self._pending[self._filled : end], self.array.dtype).copy_(values)
+        first = int(self.task.rows.first_row(self.taken))
+        near = np.searchsorted(self._probed, [first, first + len(kept)])
+        for row in self._probed[near[0] : near[1]]:
+            self._probes.append((int(row), self._pending[self._filled + row - first].copy()))
+        self._filled, self.taken = end, stop
+
+    def flush(self) -> None:
+        """Writes the rows in memory as one part; raises DiskFullError."""
+        if not self._filled:
+            return
+        name = f"{self.kept:012d}-{self.taken:012d}.bin"
+        path = self.task.folder.parts(self.site) / name
+        order, ends = self._dealer.deal(self.kept, self.taken)
+        step = max(1, _COPY_BYTES // row_bytes(self.array))
+        expected = self._filled * row_bytes(self.array)
+        with atomic.writing(path, n_bytes=expected) as temporary, temporary.open("wb") as file:
+            for start in range(0, len(order), step):
+                rows = np.take(self._pending, order[start : start + step], axis=0)
+                file.write(memoryview(rows).cast("B"))
+        self.parts.append(Part(path, self.kept, self.taken, ends))
+        self.kept, self._filled = self.taken, 0
+
+    def shard_rows(self, shard: int) -> np.ndarray:
+        """A shard's rows (m, d) in corpus order."""
+        rows = np.empty(
+            (shard_row_count(self.array, shard), self.calibration.width), self._pending.dtype
+        )
+        done = 0
+        for part in self.parts:
+            first, last = _span(part.ends, shard)
+            self._read_part(part, first, rows[done : done + last - first])
+            done += last - first
+        if self._filled:
+            order, ends = self._dealer.deal(self.kept, self.taken)
+            first, last = _span(ends, shard)
+            np.take(self._pending, order[first:last], axis=0, out=rows[done:], mode="clip")
+        return rows
+
+    def discard(self) -> None:
+        """Frees memory and removes the parts: the site is complete."""
+        self._pending, self._filled = self._pending[:0], 0
+        if self.task.folder.parts(self.site).exists():
+            shutil.rmtree(self.task.folder.parts(self.site))
+
+    def _read_part(self, part: Part, first: int, out: np.ndarray) -> None:
+        with part.path.open("rb") as file:
+            file.seek(first * row_bytes(self.array))
+            if file.readinto(out) != out.nbytes:
+                raise StoreError(
+                    f"{part.path} is cut short. Remove it and repeat the command: the harvest "
+                    "resumes at the part before."
+                )
+
+
+def _span(ends: np.ndarray, shard: int) -> tuple[int, int]:
+    return (int(ends[shard - 1]) if shard else 0), int(ends[shard])
+
+
+def _parts_on_disk(task: StoreTask, site: Site, array: StoredArray, dealer: Dealer) -> list[Part]:
+    """Complete parts that follow one another from the start; any other file is removed."""
+    folder = task.folder.parts(site)
+    parts: list[Part] = []
+    for path in sorted(folder.glob("*.bin")):
+        match = _NAME.fullmatch(path.name)
+        start, stop = (int(match[1]), int(match[2])) if match else (-1, -1)
+        first, last = task.rows.first_row(np.array([start, stop]))
+        follows = start == (parts[-1].stop if parts else 0)
+        if follows and path.stat().st_size == (last - first) * row_bytes(array):
+            parts.append(Part(path, start, stop, dealer.ends(start, stop)))
+        else:
+            path.unlink()
+    return parts
+
+
+def _probed_rows(n: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n - 1, min(n, PROBES)).astype(np.int64))
