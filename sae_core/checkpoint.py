@@ -63,33 +63,34 @@ def restore_trainee(trainee: Trainee, data: bytes) -> None:
 
 def _to_bytes(tensors: Mapping[str, torch.Tensor], about: dict[str, Any]) -> bytes:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about = {"format": FORMAT} | about
-    about["digest"] = _digest(plain, about)
+    text = json.dumps({"format": FORMAT} | about, sort_keys=True)
     # One metadata entry: the order of several is not fixed, and equal SAEs shall be equal bytes.
-    return safetensors.torch.save(plain, metadata={_KEY: json.dumps(about, sort_keys=True)})
+    return safetensors.torch.save(plain, metadata={_KEY: f"{_digest(plain, text)} {text}"})
 
 
 def _from_bytes(data: bytes, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
-        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
-        format_of, kind_of, digest = about["format"], about["kind"], about.pop("digest")
+        entry = json.loads(data[8 : 8 + length])["__metadata__"][_KEY]
+        digest, text = entry.split(" ", 1)
+        about = json.loads(text)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _unreadable(f"it is truncated or not such a file ({error})") from error
-    if format_of > FORMAT:
-        raise ValueError(
-            f"this checkpoint has format {format_of}. Allowed: up to {FORMAT}. Update the package."
-        )
-    if digest != _digest(tensors, about):
+    if digest != _digest(tensors, text):
         raise _unreadable("its contents do not match their digest: the file is damaged")
-    if kind_of != kind:
-        raise _unreadable(f"it holds a {kind_of}, not a {kind}")
+    if about["format"] > FORMAT:
+        raise ValueError(
+            f"this checkpoint has format {about['format']}. Allowed: up to {FORMAT}. Update the "
+            "package."
+        )
+    if about["kind"] != kind:
+        raise _unreadable(f"it holds a {about['kind']}, not a {kind}")
     return tensors, about
 
 
-def _digest(tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> str:
-    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+def _digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())

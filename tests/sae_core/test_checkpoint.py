@@ -35,7 +35,7 @@ def test_truncated_bytes_are_refused(length):
 def test_a_flipped_bit_anywhere_is_noticed(place, bit):
     damaged = bytearray(SAE_BYTES)
     damaged[place] ^= 1 << bit
-    with pytest.raises(ValueError, match=r"cannot be used|Update the package"):
+    with pytest.raises(ValueError, match="cannot be used"):
         sae_from_bytes(bytes(damaged))
 
 
