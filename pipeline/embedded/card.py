@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.atomic import write_bytes
+from pipeline.corpus.builtin import SHINGLE_LINES
+from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
 from pipeline.embedded import CurvePoint, pretraining_curve
 from pipeline.embedded.evaluation import Evaluation, read_evaluation
+from pipeline.embedded.tokenizer import CONTEXT
 
 
 def write_card(folder: Path) -> None:
@@ -18,7 +23,8 @@ def card(folder: Path) -> str:
     """The model card as Markdown: every number in it comes from the folder's JSON files."""
     evaluation, curve = read_evaluation(folder), pretraining_curve(folder)
     parts = [
-        _HEAD,
+        _head(json.loads((folder / "config.json").read_text())),
+        _data(),
         _training(evaluation),
         _held_out(evaluation),
         _ablations(evaluation),
@@ -28,7 +34,8 @@ def card(folder: Path) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-_HEAD = """
+def _head(config: dict[str, Any]) -> str:
+    return f"""
 ---
 license: psf-2.0
 language: code
@@ -43,10 +50,16 @@ the pipeline runs on a real trained model with no network and no GPU. It is a su
 interpretability work, not an assistant and not a tool for writing code.
 
 - Family: GPT-NeoX in Hugging Face format, sequential residuals, rotary positions, own output head;
-  4 layers, width 128, MLP width 768, 4 heads, context 256 tokens, float32 weights.
-- Tokenizer: byte-level BPE of 2,048 entries, trained on the train split alone.
-  `<|endoftext|>` (id 0) stands before every document.
+  {config["num_hidden_layers"]} layers, width {config["hidden_size"]}, MLP width \
+{config["intermediate_size"]}, {config["num_attention_heads"]} heads, context \
+{config["max_position_embeddings"]} tokens, {config["dtype"]} weights.
+- Tokenizer: byte-level BPE of {config["vocab_size"]:,} entries, trained on the train split alone.
+  `<|endoftext|>` (id {config["bos_token_id"]}) stands before every document.
+"""
 
+
+def _data() -> str:
+    return f"""
 ## Data and licences
 
 The text is the standard library of the Python that ran the training, read from where it is
@@ -55,8 +68,10 @@ licensed under the PSF License Agreement (version 2); parts of it carry the furt
 under "Licenses and Acknowledgements for Incorporated Software" in the Python documentation.
 Tables (the codecs' maps, help texts, named characters, files that are mostly numbers), installed
 packages, generated files and files that are not utf-8 are left out. Documents are split by hash of
-their path: held-out 6 %, calibration 4 %, the rest train. Lines that stand in a run of 5 lines
-which a held-out file contains too are removed from the train files, so that no such run is shared.
+their path: held-out {HELD_OUT_SHARE:.0%}, calibration {CALIBRATION_SHARE:.0%}, the rest train. \
+Lines that stand in a run of
+{SHINGLE_LINES} lines which a held-out file contains too are removed from the train files, so that \
+no such run is shared.
 """
 
 
@@ -84,7 +99,7 @@ def _held_out(e: Evaluation) -> str:
 | {e.kneser_ney_nats:.4f} | {e.bits_per_byte * e.kneser_ney_nats / e.held_out_loss_nats:.4f} |
 
 {100 * e.below_kneser_ney:.1f} % below the n-gram. Measured in float32 on {e.n_tokens:,} tokens
-({e.n_bytes:,} bytes) in windows of 256 predicted tokens that do not overlap; the text's sha256 is
+({e.n_bytes:,} bytes) in windows of {CONTEXT} predicted tokens that do not overlap; the text's sha256 is
 `{e.text_sha256}`. On the fixed sample of {e.sample_n_tokens:,} tokens that the default tests read
 (`{e.sample_text_sha256}`) the loss is {e.sample_loss_nats:.4f}.
 """
