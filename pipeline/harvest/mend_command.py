@@ -27,14 +27,19 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         workspace, source = Workspace.open(given.workspace), Source.parse(given.source)
-        registry = Registry.load(workspace)
-        registry.check_source(source)
-        config = registry.models[source.model]
+        config = model_config(workspace, source)
         _command(workspace, config, source, dry_run=given.dry_run)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def model_config(workspace: Workspace, source: Source) -> ModelConfig:
+    """The model of a source, as the workspace's studies describe it."""
+    registry = Registry.load(workspace)
+    registry.check_source(source)
+    return registry.models[source.model]
 
 
 def _command(workspace: Workspace, config: ModelConfig, source: Source, *, dry_run: bool) -> None:
@@ -54,7 +59,8 @@ def _command(workspace: Workspace, config: ModelConfig, source: Source, *, dry_r
             print(progress.note, flush=True)
 
     result = mend(workspace, source.model, config, source, report=show)
-    print(f"mended {len(result.damaged)} shards in {result.seconds:.1f} s")
+    count = len(result.damaged)
+    print(f"mended {count} shard{'' if count == 1 else 's'} in {result.seconds:.1f} s")
 
 
 if __name__ == "__main__":
