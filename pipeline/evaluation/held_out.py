@@ -1,4 +1,4 @@
-"""The held-out text that SAEs are measured on: the first packed rows of the split."""
+"""The held-out text that SAEs are measured on: rows spread evenly over the split."""
 
 from __future__ import annotations
 
@@ -56,9 +56,10 @@ class HeldOut:
 
 
 def read_held_out(corpus: PackedCorpus, n_tokens: int) -> HeldOut:
-    """The first whole rows of the held-out split that hold `n_tokens` tokens, or all there are.
+    """Rows spread evenly over the held-out split, so many that they hold `n_tokens` tokens.
 
-    Raises UserError where the split has no rows.
+    Spread, so that the documents are many: the intervals resample documents. All rows where the
+    split holds fewer tokens. Raises UserError where the split has no rows.
     """
     n_rows = corpus.n_rows(SPLIT)
     if n_rows == 0:
@@ -67,14 +68,17 @@ def read_held_out(corpus: PackedCorpus, n_tokens: int) -> HeldOut:
             f"{corpus.context} tokens. Add documents, or raise corpus.held_out_share."
         )
     special = sorted(corpus.special_ids)
-    taken, found, parts = 0, 0, []
-    while taken < n_rows and found < n_tokens:
-        step = max(1, -(-(n_tokens - found) // corpus.context))
-        rows = corpus.tokens(SPLIT, taken, min(n_rows, taken + step))
-        parts.append(rows)
-        found += int((~np.isin(rows[0], special)).sum())
-        taken += len(rows[0])
-    tokens = np.concatenate([part[0] for part in parts])
-    documents, index = np.unique(np.concatenate([p[1] for p in parts]), return_inverse=True)
+    wanted, missing = 0, n_tokens
+    while missing > 0 and wanted < n_rows:
+        wanted = min(n_rows, wanted + -(-missing // corpus.context))
+        tokens, documents = _spread(corpus, wanted, n_rows)
+        missing = n_tokens - int((~np.isin(tokens, special)).sum())
+    documents, index = np.unique(documents, return_inverse=True)
     index = index.reshape(tokens.shape).astype(np.int32)
     return HeldOut(tokens, index, documents.astype(np.int64), frozenset(special))
+
+
+def _spread(corpus: PackedCorpus, wanted: int, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.arange(wanted) * n_rows // wanted
+    rows = [corpus.tokens(SPLIT, int(place), int(place) + 1) for place in places]
+    return np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])

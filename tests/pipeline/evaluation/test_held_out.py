@@ -29,12 +29,18 @@ class Packed:
         return tokens.astype(np.int32), (position // 12 + 40).astype(np.int32)
 
 
-def test_whole_rows_are_taken_until_the_tokens_are_there() -> None:
-    """24 tokens hold 22 plain ones in 3 rows; 23 plain ones need a fourth row."""
-    assert read_held_out(Packed(50), 22).tokens.shape == (3, 8)
-    more = read_held_out(Packed(50), 23)
-    assert more.tokens.shape == (4, 8)
-    assert more.n_tokens == 30
+@pytest.mark.parametrize("asked", [1, 8, 22, 23, 100])
+def test_whole_rows_are_taken_until_the_tokens_are_there(asked: int) -> None:
+    text = read_held_out(Packed(50), asked)
+    assert asked <= text.n_tokens <= text.tokens.size < asked + 3 * 8 + asked // 8
+
+
+def test_rows_are_spread_over_the_split_so_that_documents_are_many() -> None:
+    corpus = Packed(90)
+    assert len(read_held_out(corpus, 60).documents) >= 8
+    starts = [start for start, _ in corpus.asked]
+    assert max(starts) >= 70
+    assert len(set(np.diff(starts[-8:]))) <= 2
 
 
 def test_all_there_is_is_taken_where_it_is_less() -> None:
