@@ -188,7 +188,7 @@ def _progress(members: Sequence[Member]) -> Progress:
     known = [v for m in members if math.isfinite(v := m.curve.last().get("fvu", math.nan))]
     if known:
         note += f", mean FVU {sum(known) / len(known):.3f}"
-    return Progress("train", sum(seen), sum(budgets), "tokens", note)
+    return Progress("training", sum(seen), sum(budgets), "tokens", note)
 
 
 def _stopped(members: Sequence[Member]) -> TrainingStopped:

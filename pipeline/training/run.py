@@ -89,6 +89,10 @@ def training_state(workspace: Workspace, cell: Cell) -> State:
 
     'partial': a checkpoint to continue from; 'diverged': ended by a loss that is not finite.
     """
+    from pipeline.corpus.pack import open_corpus
+
+    if open_corpus(workspace, cell.source.model, cell.model) is None:
+        return "missing"
     run = identify(workspace, cell)
     done = read_done(run.folder, run.sae_hash)
     if done is not None:
@@ -105,10 +109,9 @@ def _device(
     workspace: Workspace, runs: Sequence[Run], report: Report
 ) -> AbstractContextManager[None]:
     source = str(runs[0].cell.source)
-    budget = sum(run.cell.recipe.tokens for run in runs)
 
     def waiting(holder: str) -> None:
-        report(Progress("train", 0, budget, "tokens", f"{source} waits for {holder}"))
+        report(Progress("waiting", 0, 1, "device", f"the device is held by {holder}"))
 
     return device_lock(workspace, f"training {source}", on_wait=waiting)
 

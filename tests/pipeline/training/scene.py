@@ -1,0 +1,91 @@
+"""A small world to train in: cells of three architectures, and a store of toy activations."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from pipeline.study.config import EvaluationConfig, ModelConfig
+from pipeline.study.names import SaeKey, Site, Source, Weights
+from pipeline.study.registry import Cell
+from pipeline.workspace import Workspace
+from sae_core.architectures import config_class
+from sae_core.statistics import SourceStatistics
+from sae_core.toy import Superposition, statistics_of
+
+WIDTH, LATENTS, BATCH, STEPS = 16, 48, 64, 30
+ARCHITECTURES = ("relu", "topk", "batch_topk")
+SOURCE = Source("toy", Weights.parse("trained"), Site.parse("resid_post.1"))
+_OWN = {"relu": {"l1": 0.05}, "topk": {"k": 4}, "batch_topk": {"k": 4}}
+
+
+def cell(
+    architecture: str = "topk", *, seed: int = 0, steps: int = STEPS, **fields: object
+) -> Cell:
+    """A cell of a small recipe."""
+    recipe = config_class(architecture)(
+        **{"n_latents": LATENTS, "tokens": steps * BATCH, "batch_size": BATCH, "lr": 3e-3}
+        | _OWN[architecture]
+        | fields
+    )
+    return Cell(
+        source=SOURCE,
+        key=SaeKey(f"{architecture}-{steps}", seed),
+        model=ModelConfig(device="cpu"),
+        recipe=recipe,
+        data_seed=0,
+        evaluation=EvaluationConfig(),
+        study="toy",
+    )
+
+
+class ToyStore:
+    """Activations drawn from a toy model; batch b is the same whenever it is asked for."""
+
+    width = WIDTH
+    n_rows = 1024
+
+    def __init__(self, on_batch: Callable[[int], None] = lambda number: None) -> None:
+        self.wait_seconds = 0.0
+        self.opened: list[int] = []
+        self._toy = Superposition(n_features=32, width=WIDTH, density=0.1)
+        self._on_batch = on_batch
+        self.bad_from: int | None = None
+
+    @property
+    def statistics(self) -> SourceStatistics:
+        return statistics_of(self._toy.sample(512, step=0))
+
+    def epochs_for(self, tokens: int) -> float:
+        return tokens / self.n_rows
+
+    def calibration(self, max_rows: int | None = None) -> Iterator[torch.Tensor]:
+        yield self._toy.sample(min(256, max_rows or 256), step=1)
+
+    def batches(self, *, batch_size: int, data_seed: int, start: int = 0) -> Iterator[torch.Tensor]:
+        self.opened.append(start)
+        number = start
+        while True:
+            self._on_batch(number)
+            yield self._toy.sample(batch_size, step=1000 * data_seed + number + 2)
+            number += 1
+
+
+def install(
+    patch: Callable[[object, str, object], None], store: ToyStore, *, source_hash: str = "a" * 64
+) -> None:
+    """Puts the toy store and its hash where the pipeline looks for them."""
+    harvest = importlib.import_module("pipeline.harvest.run")
+    pack = importlib.import_module("pipeline.corpus.pack")
+    patch(pack, "open_corpus", lambda *arguments: object())
+    stores = importlib.import_module("pipeline.store.activation_store")
+    patch(harvest, "source_hash", lambda *arguments: source_hash)
+    patch(stores.ActivationStore, "open", lambda *arguments: store)
+
+
+def workspace_at(folder: Path) -> Workspace:
+    """A workspace in a test's folder."""
+    return Workspace.open(folder / "workspace")
