@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import atomic
@@ -28,7 +30,7 @@ class SqlError(UserError):
 def refresh(workspace: Workspace) -> None:
     """Makes the views file, where its SQL changed and nobody has changes to it open."""
     parts.lay_out(workspace)
-    sql = statements(quoted(str(workspace.tables)))
+    sql = statements(quoted(_literal(workspace.tables)))
     digest = content_hash([_STORAGE, sql])
     if workspace.warehouse.exists() and _digest(workspace) == digest:
         return
@@ -43,11 +45,12 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     parts.lay_out(workspace)
     connection = duckdb.connect(":memory:")
     # Views look at the files they are made over: made over empty ones, then pointed at the rows.
-    connection.execute(f"SET VARIABLE tables = {quoted(str(parts.empty_tables(workspace)))}")
+    connection.execute(f"SET VARIABLE tables = {quoted(_literal(parts.empty_tables(workspace)))}")
     connection.execute(_script(statements("getvariable('tables')")))
-    connection.execute(f"SET VARIABLE tables = {quoted(str(workspace.tables))}")
+    connection.execute(f"SET VARIABLE tables = {quoted(_literal(workspace.tables))}")
     connection.execute("SET python_enable_replacements = false")
-    connection.execute(f"SET allowed_directories = [{quoted(str(workspace.tables) + '/')}]")
+    folders = {f"{workspace.tables}/", f"{_literal(workspace.tables)}/"}
+    connection.execute(f"SET allowed_directories = [{', '.join(map(quoted, sorted(folders)))}]")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET enable_external_access = false")
@@ -65,6 +68,11 @@ def query(workspace: Workspace, sql: str) -> pyarrow.Table:
             return connection.sql(checked).to_arrow_table()
         except duckdb.Error as error:
             raise SqlError(_explained(str(error))) from error
+
+
+def _literal(folder: Path) -> str:
+    """A folder's path as the part of a glob that means just this folder."""
+    return re.sub(r"([*?\[])", r"[\1]", str(folder))
 
 
 def _script(sql: list[str]) -> str:
