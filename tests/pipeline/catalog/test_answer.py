@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.catalog import answer
+
+ROWS = pa.table({"name": ["a", None], "value": [0.123456789, float("nan")], "n": [1, 20000]})
+
+
+def test_a_table_aligns_numbers_to_the_right() -> None:
+    lines = answer.render(ROWS, "table").decode().splitlines()
+    assert lines == [
+        "name   value      n",
+        "----  ------  -----",
+        "a     0.1235      1",
+        "         nan  20000",
+        "(2 rows)",
+    ]
+
+
+def test_a_table_shows_the_first_rows_and_counts_all() -> None:
+    many = pa.table({"n": list(range(answer.MOST_ROWS + 5))})
+    lines = answer.render(many, "table").decode().splitlines()
+    assert len(lines) == answer.MOST_ROWS + 3
+    assert lines[-1] == f"({answer.MOST_ROWS + 5} rows)"
+
+
+def test_csv_and_json_hold_every_row_in_full() -> None:
+    assert answer.render(ROWS, "csv") == b"name,value,n\na,0.123456789,1\n,nan,20000\n"
+    assert json.loads(answer.render(ROWS, "json")) == [
+        {"name": "a", "value": 0.123456789, "n": 1},
+        {"name": None, "value": None, "n": 20000},
+    ]
+
+
+def test_parquet_round_trips() -> None:
+    assert pq.read_table(io.BytesIO(answer.render(ROWS, "parquet"))).schema == ROWS.schema
+
+
+def test_an_answer_without_rows_still_names_its_columns() -> None:
+    empty = ROWS.slice(0, 0)
+    assert answer.render(empty, "table").decode().splitlines()[0].split() == ["name", "value", "n"]
+    assert answer.render(empty, "csv") == b"name,value,n\n"
+    assert json.loads(answer.render(empty, "json")) == []

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalog import collect as collecting
+from pipeline.catalog.collect import collect
+from pipeline.catalog.warehouse import query, refresh
+from pipeline.catalog.write import new_run_id, write_run
+from pipeline.workspace import Workspace
+from tests.pipeline.catalog.reader import KIND, LATENTS, METRICS
+from tests.pipeline.catalog.rows import metric, row, sae
+
+ROOT = Path(__file__).parents[3]
+# A query that began before a compaction may read the old parts for so long.
+GRACE_HOURS = 120 / 3600
+
+
+def _write(workspace: Workspace, number: int) -> None:
+    name = f"m.trained.resid_post.{number}/t.s0"
+    rows = {
+        "latents": [row("latents", sae=name, sae_hash="h", latent=i) for i in range(LATENTS)],
+        "metrics": [metric(name, of, 1.0) for of in ("l0", "fvu", "mse")],
+        "saes": [sae(name)],
+    }
+    assert len(rows["metrics"]) == METRICS
+    write_run(workspace, new_run_id(KIND), rows, kind=KIND)
+
+
+def _read_while_writing(
+    workspace: Workspace, *, readers: list[str], n_queries: int, pause: float, every: int
+) -> int:
+    """Runs written by the time all readers have asked their questions; compacts every so often."""
+    refresh(workspace)
+    script = [sys.executable, "-m", "tests.pipeline.catalog.reader", str(workspace.root)]
+    processes = [
+        subprocess.Popen(
+            [*script, door, str(n_queries)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for door in readers
+    ]
+    written = 0
+    while any(process.poll() is None for process in processes):
+        _write(workspace, written)
+        written += 1
+        if written % every == 0:
+            collect(workspace, older_than_hours=GRACE_HOURS, confirm=lambda found: True)
+        time.sleep(pause)
+    for process in processes:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert 0 < int(out) <= written
+    runs = query(workspace, f"SELECT count(*) AS n FROM commits WHERE kind = '{KIND}'")
+    assert runs["n"][0].as_py() == written
+    return written
+
+
+def test_readers_see_whole_runs_while_a_writer_writes_and_compacts(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "_FEW", 4)
+    doors = ["ours", "shell"]
+    assert _read_while_writing(workspace, readers=doors, n_queries=40, pause=0.0, every=5) >= 2
+
+
+@pytest.mark.long
+def test_ten_thousand_queries_see_no_error_and_no_half_written_run(workspace: Workspace) -> None:
+    doors = ["ours", "shell", "ours", "shell"]
+    written = _read_while_writing(workspace, readers=doors, n_queries=2500, pause=0.5, every=25)
+    assert written >= 50

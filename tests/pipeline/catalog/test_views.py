@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import shutil
+
+import duckdb
+import pytest
+
+from pipeline.catalog import parts, tables
+from pipeline.catalog.tables import TABLES
+from pipeline.catalog.warehouse import connect, query, refresh
+from pipeline.catalog.write import write_run
+from pipeline.workspace import Workspace
+from sae_core.metrics import definitions
+from tests.pipeline.catalog.rows import match, metric, row, sae
+
+A, B, R = "m.trained.resid_post.0/t.s0", "m.trained.resid_post.0/t.s1", "m.random.resid_post.0/t.s0"
+SUMMARIES = ("evaluations", "trained_vs_random", "seed_stability", "pareto_frontier")
+
+
+def _ask(workspace: Workspace, sql: str) -> list[dict[str, object]]:
+    return query(workspace, sql).to_pylist()
+
+
+@pytest.mark.parametrize("view", [*TABLES, *SUMMARIES])
+def test_every_view_answers_before_anything_exists(workspace: Workspace, view: str) -> None:
+    assert query(workspace, f"SELECT * FROM {view}").num_rows == 0
+
+
+def test_every_view_and_column_is_commented(workspace: Workspace) -> None:
+    with connect(workspace) as connection:
+        bare = connection.execute(
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal AND comment IS NULL "
+            "UNION ALL SELECT table_name || '.' || column_name FROM duckdb_columns() "
+            "WHERE NOT internal AND coalesce(comment, '') = ''"
+        ).fetchall()
+        views = {
+            name
+            for (name,) in connection.execute(
+                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal"
+            ).fetchall()
+        }
+    assert bare == []
+    assert views == {*TABLES, *SUMMARIES, "metric_definitions"}
+
+
+def test_a_views_columns_are_its_tables_and_the_run(workspace: Workspace) -> None:
+    for table in TABLES.values():
+        names = query(workspace, f"SELECT * FROM {table.name}").column_names
+        assert sorted(names) == sorted(["run", *(column.name for column in table.columns)])
+
+
+def test_metric_definitions_are_the_codes(workspace: Workspace) -> None:
+    found = _ask(workspace, "SELECT metric, metric_version, formula FROM metric_definitions")
+    assert found == [
+        {"metric": d.name, "metric_version": d.version, "formula": d.formula} for d in definitions()
+    ]
+
+
+def test_the_newest_run_of_a_key_shows_and_other_keys_stay(workspace: Workspace) -> None:
+    first = {"metrics": [metric(A, "l0", 1.0), metric(A, "fvu", 0.9)]}
+    write_run(workspace, "z-first", first, kind="x")
+    write_run(workspace, "a-second", {"metrics": [metric(A, "l0", 2.0)]}, kind="x")
+    found = _ask(workspace, "SELECT metric, value FROM metrics ORDER BY metric")
+    assert found == [{"metric": "fvu", "value": 0.9}, {"metric": "l0", "value": 2.0}]
+
+
+def test_latents_of_one_sae_come_from_one_run(workspace: Workspace) -> None:
+    def latents(n: int) -> dict[str, list[dict[str, object]]]:
+        return {"latents": [row("latents", sae=A, sae_hash="h", latent=i) for i in range(n)]}
+
+    write_run(workspace, "r1", latents(5), kind="x")
+    write_run(workspace, "r2", latents(3), kind="x")
+    assert _ask(workspace, "SELECT count(*) AS n, any_value(run) AS r FROM latents") == [
+        {"n": 3, "r": "r2"}
+    ]
+
+
+def test_recipes_of_equal_content_are_two_saes(workspace: Workspace) -> None:
+    twin = "m.trained.resid_post.0/u.s0"
+    write_run(workspace, "r1", {"saes": [sae(A)]}, kind="x")
+    write_run(workspace, "r2", {"saes": [sae(twin)]}, kind="x")
+    assert {found["sae"] for found in _ask(workspace, "FROM saes")} == {A, twin}
+
+
+def test_evaluations_have_one_row_per_sae_and_a_column_per_metric(workspace: Workspace) -> None:
+    write_run(workspace, "r1", {"saes": [sae(A, digest="old"), sae(B)]}, kind="x")
+    write_run(workspace, "r2", {"saes": [sae(A)]}, kind="x")
+    rows = [
+        metric(A, "fvu", 0.25, ci_low=0.2, ci_high=0.3),
+        metric(A, "fvu", 0.99, sae_hash="old"),
+        metric(A, "loss_recovered_zero", None, reason="nothing to recover"),
+    ]
+    write_run(workspace, "r3", {"metrics": rows}, kind="x")
+    first, second = _ask(workspace, "SELECT * FROM evaluations ORDER BY sae")
+    assert (first["sae"], first["sae_hash"], first["weights"]) == (A, "h", "trained")
+    assert (first["fvu"], first["fvu_ci_low"], first["fvu_ci_high"]) == (0.25, 0.2, 0.3)
+    assert first["loss_recovered_zero"] is None
+    assert (second["sae"], second["fvu"], second["evaluation_hash"]) == (B, None, None)
+    assert {d.name for d in definitions()} <= set(first)
+
+
+def test_trained_beside_random_shows_both_values(workspace: Workspace) -> None:
+    comparison = row(
+        "comparisons",
+        sae_a=A,
+        sae_a_hash="h",
+        sae_b=R,
+        sae_b_hash="h",
+        metric="fvu",
+        difference=-0.5,
+    )
+    rows = {
+        "saes": [sae(A), sae(R)],
+        "metrics": [metric(A, "fvu", 0.25), metric(R, "fvu", 0.75)],
+        "comparisons": [comparison, comparison | {"sae_b_hash": "gone"}],
+    }
+    write_run(workspace, "r1", rows, kind="x")
+    (found,) = _ask(workspace, "FROM trained_vs_random")
+    assert (found["trained"], found["random"], found["difference"]) == (0.25, 0.75, -0.5)
+    assert (found["trained_weights"], found["random_weights"]) == ("trained", "random")
+
+
+def test_seed_stability_counts_a_pair_once_whichever_way_it_is_written(
+    workspace: Workspace,
+) -> None:
+    third = "m.trained.resid_post.0/t.s2"
+    matches = [
+        match(A, B, 0.8),
+        match(B, A, 0.8),
+        match(A, third, 0.4),
+        match(A, R, 0.1, pair="other_weights"),
+    ]
+    rows = {"saes": [sae(A), sae(B), sae(third), sae(R)], "dictionary_matches": matches}
+    write_run(workspace, "r1", rows, kind="x")
+    (found,) = _ask(workspace, "FROM seed_stability")
+    assert (found["recipe"], found["n_pairs"]) == ("t", 2)
+    assert found["mean_mmcs"] == pytest.approx(0.6)
+    assert found["min_mmcs"] == 0.4
+
+
+def test_the_frontier_names_who_dominates(workspace: Workspace) -> None:
+    points = {"a": (10, 0.5), "b": (20, 0.3), "c": (20, 0.4), "d": (30, 0.35), "e": (10, 0.5)}
+    names = {key: f"m.trained.resid_post.0/{key}.s0" for key in points}
+    rows = {
+        "saes": [sae(name) for name in names.values()],
+        "metrics": [
+            metric(names[key], of, float(value))
+            for key, pair in points.items()
+            for of, value in zip(("l0", "fvu"), pair, strict=True)
+        ],
+    }
+    write_run(workspace, "r1", rows, kind="x")
+    found = {
+        one["recipe"]: (one["dominated"], one["dominated_by"])
+        for one in _ask(workspace, "FROM pareto_frontier")
+    }
+    assert found == {
+        "a": (False, None),
+        "b": (False, None),
+        "c": (True, names["b"]),
+        "d": (True, names["b"]),
+        "e": (False, None),
+    }
+
+
+def test_a_column_that_comes_later_is_null_in_older_parts(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(workspace, "r1", {"metrics": [metric(A, "l0", 1.0)]}, kind="x")
+    assert _ask(workspace, "SELECT count(*) AS n FROM metrics") == [{"n": 1}]
+    old = TABLES["metrics"]
+    more = tables.Column("unit", "VARCHAR", "new")
+    later = tables.Table(old.name, old.comment, (*old.columns, more), old.key)
+    monkeypatch.setitem(TABLES, "metrics", later)
+    write_run(workspace, "r2", {"metrics": [metric(A, "fvu", 1.0, unit="x")]}, kind="x")
+    found = _ask(workspace, "SELECT metric, unit FROM metrics ORDER BY metric")
+    assert found == [{"metric": "fvu", "unit": "x"}, {"metric": "l0", "unit": None}]
+
+
+def test_any_duckdb_shell_sees_the_same(workspace: Workspace) -> None:
+    refresh(workspace)
+    write_run(workspace, "r1", {"saes": [sae(A)]}, kind="x")
+    with duckdb.connect(str(workspace.warehouse), read_only=True) as shell:
+        assert shell.execute("SELECT sae FROM evaluations").fetchall() == [(A,)]
+        version = shell.execute(
+            "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name='warehouse'"
+        ).fetchone()
+        tables_of_data = shell.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+    assert version is not None
+    assert str(version[0]).startswith("v1.0.0")
+    assert tables_of_data == (0,)
+
+
+def test_the_views_file_is_replaced_only_when_its_sql_changed(workspace: Workspace) -> None:
+    refresh(workspace)
+    before = workspace.warehouse.stat()
+    refresh(workspace)
+    assert workspace.warehouse.stat() == before
+    workspace.warehouse.unlink()
+    refresh(workspace)
+    assert workspace.warehouse.exists()
+
+
+def test_a_moved_workspace_gets_new_paths(workspace: Workspace) -> None:
+    refresh(workspace)
+    write_run(workspace, "r1", {"saes": [sae(A)]}, kind="x")
+    moved = workspace.root.with_name("moved")
+    shutil.move(workspace.root, moved)
+    there = Workspace.open(moved)
+    refresh(there)
+    with duckdb.connect(str(there.warehouse), read_only=True) as shell:
+        assert shell.execute("SELECT count(*) FROM saes").fetchone() == (1,)
+
+
+def test_a_views_file_with_unwritten_changes_is_left_alone(workspace: Workspace) -> None:
+    refresh(workspace)
+    (workspace.tables / ".views").unlink()
+    wal = workspace.warehouse.with_name("warehouse.duckdb.wal")
+    wal.write_bytes(b"somebody's changes")
+    before = workspace.warehouse.stat().st_ino
+    refresh(workspace)
+    assert workspace.warehouse.stat().st_ino == before
+    wal.unlink()
+    refresh(workspace)
+    assert workspace.warehouse.stat().st_ino != before
+
+
+def test_a_workspace_whose_path_has_quotes_and_stars_works(workspace: Workspace) -> None:
+    odd = Workspace.open(workspace.root / "it's [a] *star*")
+    refresh(odd)
+    write_run(odd, "r1", {"saes": [sae(A)]}, kind="x")
+    assert query(odd, "FROM saes").num_rows == 1
+    with duckdb.connect(str(odd.warehouse), read_only=True) as shell:
+        assert shell.execute("SELECT count(*) FROM saes").fetchone() == (1,)
+
+
+def test_parts_never_change_their_name_for_another_schema(workspace: Workspace) -> None:
+    parts.lay_out(workspace)
+    before = {path: path.stat().st_mtime_ns for path in workspace.tables.rglob("*.parquet")}
+    parts.lay_out(workspace)
+    assert before == {p: p.stat().st_mtime_ns for p in workspace.tables.rglob("*.parquet")}
+    assert len(before) == 2 * len(TABLES)
