@@ -1,0 +1,81 @@
+"""How deep, wide and large a language model is, read from its config: no weights, no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import SiteError, StudyError
+from pipeline.study.config import ModelConfig
+from pipeline.study.names import Site, Source
+
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
+_INNER = ("intermediate_size", "n_inner", "ffn_dim", "d_ff")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Depth, d of the residual stream, width inside the MLP; None where the config is silent."""
+
+    n_layers: int | None
+    width: int | None
+    inner_width: int | None
+
+    def site_width(self, site: Site) -> int | None:
+        """d of a site."""
+        return self.inner_width if site.kind == "mlp_act" else self.width
+
+    def flops_per_token(self, n_layers: int) -> float | None:
+        """FLOPs of a forward pass through the first layers: 2 (4 d² + 2 d · inner) each.
+
+        An estimate for plans: attention's quadratic part and gated MLPs are left out.
+        """
+        if self.width is None or self.inner_width is None:
+            return None
+        return 2.0 * n_layers * (4 * self.width**2 + 2 * self.width * self.inner_width)
+
+
+def model_shape(config: ModelConfig) -> ModelShape:
+    """The shape that the model's own config states."""
+    fields = _config_fields(config)
+    width = _first(fields, _WIDTH)
+    inner = _first(fields, _INNER)
+    return ModelShape(
+        n_layers=_first(fields, _LAYERS),
+        width=width,
+        inner_width=inner if inner is not None or width is None else 4 * width,
+    )
+
+
+def check_layer(config: ModelConfig, source: Source) -> None:
+    """Raises SiteError for a layer beyond the model's depth."""
+    depth = model_shape(config).n_layers
+    if depth is not None and source.site.layer >= depth:
+        raise SiteError(
+            f"{source}: layer {source.site.layer} is beyond the depth of {source.model!r}, which "
+            f"has {depth} layers. Allowed: 0 to {depth - 1}. Choose other layers."
+        )
+
+
+def _first(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        if isinstance(fields.get(name), int):
+            return int(fields[name])
+    inner = fields.get("text_config")
+    return _first(inner, names) if isinstance(inner, dict) else None
+
+
+def _config_fields(config: ModelConfig) -> dict[str, Any]:
+    from pipeline.language_model.files import model_files
+
+    path = model_files(config).folder / "config.json"
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"model {config.path!r}: {path} cannot be read ({error}). A model folder holds "
+            "config.json, the weights and the tokenizer. Check the path of the model."
+        ) from error
+    return dict(fields)

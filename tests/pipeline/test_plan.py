@@ -1,0 +1,185 @@
+"""The plan says the truth before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import StudyError
+from pipeline.estimate import ASSUMED_FLOPS_PER_SECOND
+from pipeline.model_shape import model_shape
+from pipeline.plan import Plan, make_plan
+from pipeline.plan_text import plan_json, plan_lines
+from pipeline.study.config import ModelConfig, parse_study
+from pipeline.study.names import SaeKey, Site, Source
+from pipeline.study.registry import Cell, Registry, register
+from pipeline.workspace import Workspace
+
+STUDY = """
+study: tiny
+models:
+  lm: {path: embedded, harvest: {tokens: 4000, calibration_tokens: 1000}}
+sites: [resid_post.0-3]
+weights: [trained, random]
+recipes:
+  short: {architecture: topk, n_latents: 64, k: 2, tokens: 2000}
+  long: {architecture: topk, n_latents: 64, k: 2, tokens: 10000}
+seeds: [0, 1]
+"""
+WIDTH = model_shape(ModelConfig(path="embedded")).width
+States = dict[str, str]
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> States:
+    """What each source or SAE is said to be; missing where nothing is said."""
+    said: States = {}
+    corpus = SimpleNamespace(n_tokens=lambda split: 5000)
+
+    def of_source(workspace: Workspace, name: str, config: ModelConfig, source: Source) -> str:
+        return said.get(str(source), "missing")
+
+    def of_sae(workspace: Workspace, cell: Cell) -> str:
+        return said.get(cell.sae_id, "missing")
+
+    def of_evaluation(workspace: Workspace, cell: Cell) -> str:
+        return said.get(f"evaluation {cell.sae_id}", "missing")
+
+    monkeypatch.setattr("pipeline.corpus.pack.open_corpus", lambda *_: corpus)
+    monkeypatch.setattr("pipeline.harvest.run.harvest_state", of_source)
+    monkeypatch.setattr("pipeline.training.run.training_state", of_sae)
+    monkeypatch.setattr("pipeline.evaluation.run.evaluation_state", of_evaluation)
+    return said
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    opened = Workspace.open(tmp_path)
+    register(opened, parse_study(STUDY, "test"), yaml_text=STUDY)
+    return opened
+
+
+@pytest.fixture
+def planned(workspace: Workspace) -> Callable[..., Plan]:
+    def make(*, sources: int | None = None, keys: int | None = None) -> Plan:
+        study = parse_study(STUDY, "test")
+        registry = Registry.load(workspace)
+        return make_plan(workspace, registry, study.sources()[:sources], study.keys()[:keys])
+
+    return make
+
+
+def test_a_fresh_plan_makes_everything(states: States, planned: Callable[..., Plan]) -> None:
+    plan = planned()
+    assert (len(plan.sources), len(plan.cells)) == (8, 32)
+    assert len(plan.missing_cells) == 32
+    assert [len(works) for _, works in plan.passes()] == [4, 4]
+
+
+def test_what_exists_costs_nothing(states: States, planned: Callable[..., Plan]) -> None:
+    plan = planned()
+    for work in plan.sources:
+        states[str(work.source)] = "done"
+    for cell in plan.cells:
+        states[cell.cell.sae_id] = states[f"evaluation {cell.cell.sae_id}"] = "done"
+    done = planned()
+    assert (done.bytes, done.seconds) == (0, 0.0)
+    assert done.missing_cells == ()
+    assert "work   nothing: all of it exists" in plan_lines(done)
+
+
+def test_bytes_are_rows_times_width_times_the_storage_type(
+    states: States, planned: Callable[..., Plan]
+) -> None:
+    plan = planned(sources=1, keys=1)
+    weights_and_checkpoint = 4 * 4 * 2 * WIDTH * 64
+    assert plan.bytes == (4000 + 1000) * WIDTH * 2 + weights_and_checkpoint
+
+
+def test_seconds_are_operations_over_the_assumed_rate(
+    states: States, planned: Callable[..., Plan]
+) -> None:
+    states["lm.trained.resid_post.0"] = "done"
+    states["lm.trained.resid_post.0/short.s0"] = "missing"
+    states["evaluation lm.trained.resid_post.0/short.s0"] = "done"
+    plan = planned(sources=1, keys=1)
+    assert plan.seconds == pytest.approx(2000 * 12 * WIDTH * 64 / ASSUMED_FLOPS_PER_SECOND)
+    assert "rough" in plan_lines(plan)[-1]
+
+
+def test_a_budget_beyond_the_rows_is_said_in_epochs(
+    states: States, planned: Callable[..., Plan]
+) -> None:
+    lines = "\n".join(plan_lines(planned()))
+    assert "long on lm: 10 k tokens are 2.5 epochs over the rows" in lines
+    assert "short on lm" not in lines
+
+
+def test_a_harvest_beyond_the_corpus_is_refused(
+    states: States, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SimpleNamespace(n_tokens=lambda split: 3999)
+    monkeypatch.setattr("pipeline.corpus.pack.open_corpus", lambda *_: small)
+    with pytest.raises(StudyError, match=r"harvest.tokens is 4,000.* 3,999 train tokens"):
+        planned()
+
+
+def test_an_unpacked_corpus_is_packed_first_and_asks_for_no_states(
+    states: States, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_hash_yet(workspace: Workspace, cell: Cell) -> str:
+        raise AssertionError("asked before the corpus is packed")
+
+    monkeypatch.setattr("pipeline.corpus.pack.open_corpus", lambda *_: None)
+    monkeypatch.setattr("pipeline.training.run.training_state", no_hash_yet)
+    plan = planned()
+    assert plan.unpacked == ("lm",)
+    assert "work   the corpus of lm is packed first" in plan_lines(plan)
+
+
+def test_a_diverged_sae_is_neither_trained_nor_evaluated_again(
+    states: States, planned: Callable[..., Plan]
+) -> None:
+    states["lm.trained.resid_post.0/short.s0"] = "diverged"
+    work = planned(sources=1, keys=1).cells[0]
+    assert (work.to_train, work.to_evaluate, work.exists) == (False, False, False)
+    assert "diverged: short.s0" in "\n".join(plan_lines(planned(sources=1, keys=1)))
+
+
+def test_the_json_plan_names_every_cell_and_pass(
+    states: States, planned: Callable[..., Plan]
+) -> None:
+    plan = plan_json(planned(sources=2, keys=1))
+    assert [cell["sae"] for cell in plan["cells"]] == [
+        "lm.trained.resid_post.0/short.s0",
+        "lm.trained.resid_post.1/short.s0",
+    ]
+    assert plan["passes"] == [
+        {"model": "lm", "weights": "trained", "sites": ["resid_post.0", "resid_post.1"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 3, "hidden_size": 8, "intermediate_size": 20},
+        {"n_layer": 3, "n_embd": 8, "n_inner": 20},
+        {"text_config": {"num_hidden_layers": 3, "hidden_size": 8, "intermediate_size": 20}},
+    ],
+)
+def test_shape_is_read_from_the_models_own_config(tmp_path: Path, config: dict) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shape = model_shape(ModelConfig(path=str(tmp_path)))
+    assert (shape.n_layers, shape.width) == (3, 8)
+    assert shape.site_width(Site("mlp_act", 0)) == 20
+    assert shape.flops_per_token(1) == 2 * (4 * 8**2 + 2 * 8 * 20)
+
+
+def test_unknown_seeds_are_new_partitions_not_errors(states: States, workspace: Workspace) -> None:
+    source = Source.parse("lm.trained.resid_post.0")
+    plan = make_plan(workspace, Registry.load(workspace), [source], [SaeKey("short", 99)])
+    assert plan.cells[0].cell.key.seed == 99
