@@ -1,0 +1,115 @@
+"""The sae asset: one sparse autoencoder per cell of the grid."""
+
+# Dagster reads the annotation of `context` as it stands, so annotations are not postponed here.
+
+import math
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.activations import activations
+from assets.beta import on_source
+from assets.display import numbers, picture
+from assets.failure import stated
+from pipeline.errors import UserError
+from pipeline.orchestrate.cells import cell_request
+from pipeline.orchestrate.partitions import grid
+from pipeline.orchestrate.requested import requested_partitions
+from pipeline.orchestrate.session import current_report, current_workspace
+
+if TYPE_CHECKING:
+    from pipeline.training.run import TrainingResult
+
+INTEGRITY = "weights_integrity"
+DEAD = "dead_in_training"
+NOTABLE_DEAD_SHARE = 0.3
+
+
+@dg.asset(
+    partitions_def=grid,
+    deps=[dg.AssetDep(activations, partition_mapping=on_source())],
+    pool="device",
+    required_resource_keys={"run_lock"},
+    group_name="dictionaries",
+    kinds={"pytorch"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            INTEGRITY,
+            asset="sae",
+            blocking=True,
+            description="The weights can be read back, are finite, and the run did not diverge.",
+        ),
+        dg.AssetCheckSpec(
+            DEAD, asset="sae", description="Latents that did not fire in the last training window."
+        ),
+    ],
+)
+def sae(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """One SAE: a recipe and a seed, trained on one source.
+
+    SAEs of one source that are asked for together are trained on one pass over its activations;
+    each equals the one trained by itself.
+    """
+    from pipeline.training.run import train_cells
+
+    workspace, report = current_workspace(), current_report(context.log)
+    with stated():
+        request = cell_request(workspace, context.partition_key, requested_partitions(context))
+        result = request.made_by(lambda cells: train_cells(workspace, cells, report=report))
+    return dg.MaterializeResult(
+        metadata=_metadata(result), check_results=[_integrity(result), _dead(result)]
+    )
+
+
+def _metadata(result: "TrainingResult") -> dict[str, object]:
+    from pipeline.training.pictures import curve_picture
+
+    return {
+        "reused": result.reused,
+        "status": result.status,
+        "tokens": result.tokens,
+        **numbers(
+            {
+                "epochs": result.epochs,
+                "seconds": result.seconds,
+                "tokens_per_second": result.tokens_per_second,
+                "share_of_time_waiting_for_data": result.wait_share,
+                **result.final,
+            }
+        ),
+        "training_curve": picture(curve_picture(result.curve), "training curve"),
+        "sae_hash": result.sae_hash,
+        "folder": dg.MetadataValue.path(str(result.path)),
+    }
+
+
+def _integrity(result: "TrainingResult") -> dg.AssetCheckResult:
+    fault = _fault(result)
+    return dg.AssetCheckResult(
+        check_name=INTEGRITY, passed=fault is None, description=fault or "readable and finite"
+    )
+
+
+def _fault(result: "TrainingResult") -> str | None:
+    """What is wrong with the weights; None where nothing is."""
+    from pipeline import load
+
+    if result.status != "ok":
+        return f"{result.sae} {result.status}: its loss is not finite from some step on"
+    try:
+        parameters = load(result.path).state_dict()
+    except UserError as error:
+        return str(error)
+    bad = [name for name, tensor in parameters.items() if not bool(tensor.isfinite().all())]
+    return f"{result.sae}: {', '.join(bad)} hold values that are not finite" if bad else None
+
+
+def _dead(result: "TrainingResult") -> dg.AssetCheckResult:
+    share = result.final.get("dead_share", math.nan)
+    return dg.AssetCheckResult(
+        check_name=DEAD,
+        passed=share <= NOTABLE_DEAD_SHARE,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=numbers({"dead_share": share}),
+        description=f"{share:.1%} of the latents did not fire in the last window",
+    )

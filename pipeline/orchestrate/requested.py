@@ -1,0 +1,50 @@
+"""What else the same command or backfill asks for, so that one pass can serve all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from pipeline.errors import StudyError
+from pipeline.study.config import ModelConfig
+from pipeline.study.registry import Registry
+from pipeline.workspace import Workspace
+
+TOGETHER_TAG = "sae/together"
+MODELS_TAG = "sae/models"
+_BACKFILL_TAG = "dagster/backfill"
+
+
+def together_tag(partitions: Sequence[str]) -> dict[str, str]:
+    """The run tag with which a command names the partitions that share this run's pass."""
+    return {TOGETHER_TAG: json.dumps(list(partitions))}
+
+
+def requested_partitions(context: dg.AssetExecutionContext) -> list[str]:
+    """The run's own partitions of this asset, then the others that were asked for with them."""
+    own = [str(key) for key in context.partition_keys]
+    tags = context.run.tags
+    more = list(json.loads(tags.get(TOGETHER_TAG, "[]")))
+    backfill_id = tags.get(_BACKFILL_TAG)
+    backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
+    if backfill is not None and backfill.is_asset_backfill:
+        graph = context.repository_def.asset_graph
+        target = backfill.get_asset_backfill_data(graph).target_subset
+        subset = target.get_partitions_subset(context.asset_key)
+        more += sorted(str(key) for key in subset.get_partition_keys())
+    return list(dict.fromkeys([*own, *more]))
+
+
+def requested_models(tags: Mapping[str, str], workspace: Workspace) -> dict[str, ModelConfig]:
+    """The models that the command asks for; without a command, all that studies have registered."""
+    models = Registry.load(workspace).models
+    if MODELS_TAG in tags:
+        return {name: models[name] for name in json.loads(tags[MODELS_TAG])}
+    if not models:
+        raise StudyError(
+            f"No study is registered in {workspace.root}, so no model is known. "
+            "Register one first: `sae run STUDY`, or `sae init` for a study to start from."
+        )
+    return models

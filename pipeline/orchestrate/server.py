@@ -1,0 +1,137 @@
+"""The UI and its daemon, on 127.0.0.1, for one workspace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from pipeline import atomic
+from pipeline.errors import UserError, WorkspaceError
+from pipeline.locks import cell_lock
+from pipeline.orchestrate.instance import (
+    DEFINITIONS_MODULE,
+    LOCATION_NAME,
+    PROJECT_ROOT,
+    directories,
+)
+from pipeline.workspace import VARIABLE, Workspace
+
+HOST = "127.0.0.1"
+_STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+
+
+class PortInUseError(UserError):
+    """A port that another program listens on."""
+
+
+def serve(workspace: Workspace, *, port: int, on_ready: Callable[[str], None]) -> int:
+    """Runs web server and daemon until Ctrl-C or SIGTERM; gives the exit code.
+
+    `on_ready` is told the address as soon as it answers. Raises PortInUseError, and
+    WorkspaceError where this workspace's UI is open already.
+    """
+    check_port(port)
+    try:
+        with cell_lock(workspace, "ui", owner=f"http://{HOST}:{port}"):
+            return _serve(workspace, port, on_ready)
+    except WorkspaceError as error:
+        raise WorkspaceError(
+            f"The UI of {workspace.root} is open already ({error}). A workspace has one UI and "
+            "one daemon. Use that one, stop it with Ctrl-C first, or open another --workspace."
+        ) from error
+
+
+def check_port(port: int) -> None:
+    """Raises PortInUseError where the port cannot be listened on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortInUseError(
+                f"Port {port} on {HOST} cannot be used ({error.strerror}): another program "
+                "listens there, or it is reserved. "
+                f"Stop that program, or choose another port: sae ui --port {port + 1}"
+            ) from error
+
+
+def write_home(workspace: Workspace) -> Path:
+    """Writes what Dagster's own commands read into <workspace>/.dagster, and gives that folder.
+
+    dagster.yaml is the project's with the folders of this workspace; workspace.yaml names the
+    code location.
+    """
+    home = workspace.dagster
+    config = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    config.update(directories(workspace))
+    location = {
+        "module_name": DEFINITIONS_MODULE,
+        "location_name": LOCATION_NAME,
+        "working_directory": str(PROJECT_ROOT),
+    }
+    load_from = {"load_from": [{"python_module": location}]}
+    for name, value in (("dagster.yaml", config), ("workspace.yaml", load_from)):
+        text = f"# Written by `sae ui` from {PROJECT_ROOT / 'dagster.yaml'}; changes are lost.\n"
+        atomic.write_bytes(home / name, (text + yaml.safe_dump(value)).encode())
+    return home
+
+
+def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> int:
+    home = write_home(workspace)
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev"]
+    command += ["--workspace", str(home / "workspace.yaml"), "--host", HOST, "--port", str(port)]
+    command += ["--log-level", "error"]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        VARIABLE: str(workspace.root),
+        "PYTHONWARNINGS": "ignore",
+    }
+    # Its own session: Ctrl-C reaches this process alone, which then stops the others in order.
+    server = subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)
+    previous = signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        _wait_until_it_answers(server, port)
+        on_ready(f"http://{HOST}:{port}")
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        _stop(server)
+
+
+def _as_interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
+    while server.poll() is None:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(_POLL_SECONDS)
+    raise WorkspaceError(
+        f"The UI ended before it answered (exit code {server.returncode}); what it said is above."
+    )
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is not None:
+        return
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(timeout=_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
