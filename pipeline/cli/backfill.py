@@ -1,0 +1,96 @@
+"""`sae backfill`: more layers, seeds, sites, weights or recipes of what a study names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.place import workspace_of
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+    from pipeline.study.config import Study
+    from pipeline.study.registry import Registry
+    from pipeline.workspace import Workspace
+
+
+def command(
+    context: typer.Context,
+    study: Annotated[
+        str | None,
+        typer.Argument(help="A study file, or the name of a study that ran; default: the newest."),
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="Layers, such as 0,2-3.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="SAE seeds, such as 0-2.")] = None,
+    model: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
+    sites: Annotated[
+        str | None, typer.Option(help="Kinds of site, such as resid_post,mlp_out.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights variants, such as trained,random@1.")
+    ] = None,
+    recipes: Annotated[str | None, typer.Option(help="Recipes, separated by commas.")] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Hand it to the daemon that `sae ui` runs.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.")
+    ] = False,
+) -> None:
+    """Add layers, seeds and other partitions, and run what is missing."""
+    from pipeline.cli.execution import make, planned, say, show_plan
+    from pipeline.plan_text import plan_json
+    from pipeline.study.selection import Selection
+
+    workspace = workspace_of(context)
+    content, registry = _study(workspace, study, dry_run=dry_run)
+    chosen = Selection.parse(
+        layers=layers, seeds=seeds, models=model, kinds=sites, weights=weights, recipes=recipes
+    )
+    plan = planned(
+        workspace, registry, chosen.sources(content), chosen.keys(content), dry_run=dry_run
+    )
+    show_plan(plan, as_json=as_json)
+    if dry_run:
+        if as_json:
+            say({"plan": plan_json(plan)})
+    elif queue:
+        _queue(workspace, plan, content.study, as_json=as_json)
+    else:
+        make(workspace, plan, as_json=as_json)
+
+
+def _study(workspace: Workspace, given: str | None, *, dry_run: bool) -> tuple[Study, Registry]:
+    from pipeline.cli.study_file import named, newest, registered
+
+    if given is None:
+        return newest(workspace)
+    if Path(given).is_file():
+        return registered(workspace, Path(given), replace=False, dry_run=dry_run)
+    return named(workspace, given)
+
+
+def _queue(workspace: Workspace, plan: Plan, study: str, *, as_json: bool) -> None:
+    from pipeline.cli.execution import say
+    from pipeline.orchestrate.backfill import is_daemon_alive, queue_plan
+    from pipeline.plan_text import plan_json
+
+    if not plan.missing_sources and not plan.missing_cells:
+        if as_json:
+            say({"plan": plan_json(plan), "backfill": None})
+        else:
+            typer.echo("nothing was queued: all of it exists")
+        return
+    alive = is_daemon_alive(workspace)
+    backfill = queue_plan(workspace, plan, title=f"{study}: {len(plan.missing_cells)} SAEs")
+    if as_json:
+        say({"plan": plan_json(plan), "backfill": backfill, "daemon_is_running": alive})
+        return
+    typer.echo(f"queued as backfill {backfill}; `sae ui` shows it under Runs > Backfills")
+    if not alive:
+        typer.echo("No daemon is running now: it waits until `sae ui` runs one.", err=True)

@@ -1,0 +1,72 @@
+"""What `sae run` and `sae backfill` share: show the plan, make it, say how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from pipeline.plan import Plan, make_plan, pack_corpora
+from pipeline.plan_text import plan_json, plan_lines
+from pipeline.study.names import SaeKey, Source
+from pipeline.study.registry import Registry
+from pipeline.workspace import Workspace
+
+SOME_FAILED = 1
+
+
+def planned(
+    workspace: Workspace,
+    registry: Registry,
+    sources: Sequence[Source],
+    keys: Sequence[SaeKey],
+    *,
+    dry_run: bool,
+) -> Plan:
+    """The plan. Unless it is a dry run the corpora are packed first: they say how many rows."""
+    from pipeline.cli.display import shown
+
+    for source in sources:
+        registry.check_source(source)
+    if not dry_run:
+        with shown() as report:
+            pack_corpora(workspace, registry, sources, report=report)
+    return make_plan(workspace, registry, sources, keys)
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Prints the plan; in JSON mode the last word has the plan in it instead."""
+    if not as_json:
+        typer.echo("\n".join(plan_lines(plan)))
+
+
+def say(value: dict[str, Any]) -> None:
+    """Prints one JSON object."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
+    """Runs the plan with progress; exits with 1 where something could not be made."""
+    from pipeline.cli.display import shown
+    from pipeline.orchestrate.run import run_plan
+
+    with shown() as report:
+        outcome = run_plan(workspace, plan, report=report)
+    if as_json:
+        runs = [{**vars(run), "assets": list(run.assets)} for run in outcome.runs]
+        say({"plan": plan_json(plan), "runs": runs, "skipped": outcome.skipped})
+    else:
+        made = len(outcome.runs) - len(outcome.failed)
+        typer.echo(
+            f"{made} of {len(outcome.runs)} runs succeeded" if outcome.runs else "all exists"
+        )
+    for run in outcome.failed:
+        typer.echo(f"failed: {run.name}: {run.sentence}", err=True)
+    if outcome.skipped:
+        listing = ", ".join(outcome.skipped)
+        typer.echo(f"not made, for want of what they need: {listing}", err=True)
+    if not outcome.succeeded:
+        typer.echo("What was made is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(SOME_FAILED)

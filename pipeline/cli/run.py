@@ -1,0 +1,39 @@
+"""`sae run`: everything a study asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.place import workspace_of
+
+
+def command(
+    context: typer.Context,
+    study: Annotated[Path, typer.Argument(help="The study, a YAML file.")],
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Give names that are taken the content of this study."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.")
+    ] = False,
+) -> None:
+    """Run a study: harvest, train, evaluate and compare; what exists is reused."""
+    from pipeline.cli.execution import make, planned, say, show_plan
+    from pipeline.cli.study_file import registered
+    from pipeline.plan_text import plan_json
+
+    workspace = workspace_of(context)
+    content, registry = registered(workspace, study, replace=replace, dry_run=dry_run)
+    plan = planned(workspace, registry, content.sources(), content.keys(), dry_run=dry_run)
+    show_plan(plan, as_json=as_json)
+    if not dry_run:
+        make(workspace, plan, as_json=as_json)
+    elif as_json:
+        say({"plan": plan_json(plan)})

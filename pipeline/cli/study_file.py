@@ -1,0 +1,58 @@
+"""The study that a command works on, and the registry in which its names are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import StudyError
+from pipeline.study.config import Study, load_study, study_hash
+from pipeline.study.registry import Registration, Registry, register
+from pipeline.workspace import Workspace
+
+
+def registered(
+    workspace: Workspace, path: Path, *, replace: bool, dry_run: bool
+) -> tuple[Study, Registry]:
+    """A study file's content and the registry that knows it; a dry run writes nothing.
+
+    Raises StudyError for a file that cannot be used, or that gives taken names another content.
+    """
+    study = load_study(path)
+    text = path.read_text(encoding="utf-8")
+    if not dry_run:
+        register(workspace, study, yaml_text=text, replace=replace)
+        return study, Registry.load(workspace)
+    known = Registry.load(workspace)
+    conflicts = known.conflicts(study)
+    if conflicts and not replace:
+        raise StudyError(
+            f"Study {study.study!r} gives taken names another content:\n  "
+            + "\n  ".join(conflicts)
+            + "\nChoose a new name for what differs, or pass --replace."
+        )
+    content = study.model_dump(mode="json")
+    would_be = Registration(study.study, study_hash(study), "", text, content)
+    return study, Registry((*known.registrations, would_be))
+
+
+def newest(workspace: Workspace) -> tuple[Study, Registry]:
+    """The study that was registered last."""
+    registry = Registry.load(workspace)
+    if not registry.registrations:
+        raise StudyError(
+            f"No study was given, and {workspace.root} has none yet. Give one: "
+            "`sae backfill STUDY`; `sae init` writes one to start from."
+        )
+    return registry.studies[registry.registrations[-1].study], registry
+
+
+def named(workspace: Workspace, name: str) -> tuple[Study, Registry]:
+    """A registered study by its name; raises StudyError that lists the names there are."""
+    registry = Registry.load(workspace)
+    names = list(dict.fromkeys(registration.study for registration in registry.registrations))
+    if name not in names:
+        raise StudyError(
+            f"{name!r} is neither a file nor a study of {workspace.root}. "
+            f"Its studies: {', '.join(names) or 'none'}. Give the path of a study file."
+        )
+    return registry.studies[name], registry
