@@ -33,7 +33,6 @@ NOTABLE_MASKED_SHARE = 0.001
     deps=[corpus],
     pool="device",
     required_resource_keys={"run_lock"},
-    group_name="language_model",
     kinds={"zarr"},
     check_specs=[
         dg.AssetCheckSpec(

@@ -12,7 +12,7 @@ from pipeline.orchestrate.session import current_report, current_workspace
 SPLITS = ("train", "calibration", "held_out")
 
 
-@dg.asset(required_resource_keys={"run_lock"}, group_name="language_model", kinds={"parquet"})
+@dg.asset(required_resource_keys={"run_lock"}, kinds={"parquet"})
 def corpus(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Token rows of each registered model, split by document into train, calibration, held-out.
 

@@ -15,7 +15,6 @@ from pipeline.orchestrate.session import current_workspace
 @dg.asset(
     deps=[evaluation],
     required_resource_keys={"run_lock"},
-    group_name="comparisons",
     kinds={"duckdb"},
 )
 def dictionary_matches() -> dg.MaterializeResult:

@@ -28,7 +28,6 @@ NOTABLE_DEAD_SHARE = 0.3
     deps=[sae],
     pool="device",
     required_resource_keys={"run_lock"},
-    group_name="dictionaries",
     kinds={"duckdb"},
     check_specs=[
         dg.AssetCheckSpec(

@@ -17,7 +17,6 @@ CHECK = "trained_differs_from_random"
 @dg.asset(
     deps=[evaluation],
     required_resource_keys={"run_lock"},
-    group_name="comparisons",
     kinds={"duckdb"},
     check_specs=[
         dg.AssetCheckSpec(

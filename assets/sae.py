@@ -30,7 +30,6 @@ NOTABLE_DEAD_SHARE = 0.3
     deps=[dg.AssetDep(activations, partition_mapping=on_source())],
     pool="device",
     required_resource_keys={"run_lock"},
-    group_name="dictionaries",
     kinds={"pytorch"},
     check_specs=[
         dg.AssetCheckSpec(
