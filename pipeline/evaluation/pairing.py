@@ -59,31 +59,33 @@ def pair_up(
     matches = _match(missing, sums, report=report)
     touched = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
     touched |= {one.sae: one for one in fresh}
+    everything = neighbours(workspace, list(touched.values()), measured=fresh)
     return Pairing(
         matches=tuple(matches),
         comparisons=tuple(_compare(workspace, pairs, sums, fresh)),
         numbers={
-            one.sae: (one, numbers_of_matches(workspace, one, fresh, new=matches))
-            for one in touched.values()
+            sae: (one, _numbers_of_matches(one, everything, matches))
+            for sae, one in touched.items()
         },
     )
 
 
-def numbers_of_matches(
-    workspace: Workspace,
-    evaluation: Evaluation,
-    measured: Sequence[Evaluation] = (),
-    *,
-    new: Sequence[Match] = (),
+def numbers_of_matches(workspace: Workspace, evaluation: Evaluation) -> dict[str, Measured]:
+    """The numbers of a measured SAE's matches, as they are noted beside it."""
+    return _numbers_of_matches(evaluation, neighbours(workspace, [evaluation], measured=()), ())
+
+
+def _numbers_of_matches(
+    evaluation: Evaluation, pairs: Sequence[Neighbours], new: Sequence[Match]
 ) -> dict[str, Measured]:
-    """The numbers of an SAE's matches: those noted beside it and the new ones."""
     unwritten = {(m.neighbours.a.sae, m.neighbours.b.sae): m for m in new}
     seen: list[MatchSeen] = []
-    for pair in neighbours(workspace, [evaluation], measured=measured):
-        found = unwritten.get((pair.a.sae, pair.b.sae))
-        noted = found.seen_from(evaluation) if found else read_match(evaluation, pair)
-        if noted is not None:
-            seen.append(noted)
+    for pair in pairs:
+        if evaluation.sae in (pair.a.sae, pair.b.sae):
+            found = unwritten.get((pair.a.sae, pair.b.sae))
+            noted = found.seen_from(evaluation) if found else read_match(evaluation, pair)
+            if noted is not None:
+                seen.append(noted)
     return match_numbers(evaluation, seen)
 
 
