@@ -69,6 +69,10 @@ def pack_corpus(
     if existing is not None:
         return existing
     mark = _mark(config)
+    commit = model_files(config).commit
+    if commit is not None and config.revision != commit:
+        note = f"{config.path} stays at commit {commit}; write it as revision to say so"
+        report(Progress("corpus", 0, 1, "documents", note))
     corpus = _Text(config)
     identity = content_hash(
         {
