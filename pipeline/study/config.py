@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
+from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
 from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
 from pipeline.study.explain import refuse, validated
@@ -35,9 +36,11 @@ class CorpusConfig(_Frozen):
     dataset_split: str = Field("train", description="split of the dataset to read")
     max_documents: int | None = Field(None, ge=1, description="read at most so many documents")
     max_tokens: int | None = Field(None, ge=1, description="pack at most so many tokens")
-    held_out_share: float = Field(0.08, gt=0, lt=0.5, description="documents kept for evaluation")
+    held_out_share: float = Field(
+        HELD_OUT_SHARE, gt=0, lt=0.5, description="documents kept for evaluation"
+    )
     calibration_share: float = Field(
-        0.04, gt=0, lt=0.5, description="documents kept for statistics and thresholds"
+        CALIBRATION_SHARE, gt=0, lt=0.5, description="documents kept for statistics and thresholds"
     )
 
     @model_validator(mode="after")
@@ -48,6 +51,11 @@ class CorpusConfig(_Frozen):
             raise ValueError("kind 'hf' reads a dataset from the hub: set 'dataset'")
         if self.kind not in ("text", "jsonl", "parquet") and self.path:
             raise ValueError(f"kind '{self.kind}' does not read 'path': remove it")
+        if self.kind == "builtin" and self.held_out_share > HELD_OUT_SHARE:
+            raise ValueError(
+                f"held_out_share is {self.held_out_share}; kind 'builtin' holds out at most "
+                f"{HELD_OUT_SHARE}: the embedded model was trained on the rest. Lower it"
+            )
         return self
 
 

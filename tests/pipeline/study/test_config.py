@@ -105,6 +105,11 @@ def test_an_unknown_architecture_is_offered_the_nearest_name() -> None:
         ("k: 8", "k: 65", ("recipes.topk8", "65", "64")),
         ("kind: builtin", "kind: text", ("models.pylm.corpus", "set 'path'")),
         ("kind: builtin", "kind: builtin, held_out_share: .nan", ("held_out_share",)),
+        (
+            "kind: builtin",
+            "kind: builtin, held_out_share: 0.2",
+            ("held_out_share is 0.2", "at most 0.06", "trained on the rest"),
+        ),
         ("study: small", "study: [", ("small.yaml, line ", "column ")),
         ("seeds: [0, 2]", "seeds: [0]\nseeds: [1]", ("'seeds' is given twice", "line 13")),
         ("topk8:", "l1:", ("'l1' is given twice",)),
