@@ -68,10 +68,9 @@ licensed under the PSF License Agreement (version 2); parts of it carry the furt
 under "Licenses and Acknowledgements for Incorporated Software" in the Python documentation.
 Tables (the codecs' maps, help texts, named characters, files that are mostly numbers), installed
 packages, generated files and files that are not utf-8 are left out. Documents are split by hash of
-their path: held-out {HELD_OUT_SHARE:.0%}, calibration {CALIBRATION_SHARE:.0%}, the rest train. \
-Lines that stand in a run of
-{SHINGLE_LINES} lines which a held-out file contains too are removed from the train files, so that \
-no such run is shared.
+their path: held-out {HELD_OUT_SHARE:.0%}, calibration {CALIBRATION_SHARE:.0%}, the rest train.
+Lines that stand in a run of {SHINGLE_LINES} lines which a held-out file contains too are removed
+from the train files, so that no such run is shared.
 """
 
 
@@ -82,9 +81,10 @@ def _training(e: Evaluation) -> str:
     python -m pipeline.embedded.pretrain --out pipeline/embedded/pylm
 
 {e.parameters:,} parameters; {e.tokens_seen:,} tokens seen ({e.tokens_seen / e.parameters:.1f} per
-parameter), {e.unique_tokens:,} of them unique ({e.epochs:.2f} epochs; the training text's hash
-is `{e.train_text_sha256}`). Muon for the layers' matrices, AdamW for the rest, constant rate after
-warm-up, linear decay to 0 over the end. Made on Python {e.python}.
+parameter), {e.unique_tokens:,} of them unique ({e.epochs:.2f} epochs). Muon for the layers'
+matrices, AdamW for the rest, constant rate after warm-up, linear decay to 0 over the end. Made on
+Python {e.python}; sha256 of the training text:
+`{e.train_text_sha256}`.
 """
 
 
@@ -99,9 +99,12 @@ def _held_out(e: Evaluation) -> str:
 | {e.kneser_ney_nats:.4f} | {e.bits_per_byte * e.kneser_ney_nats / e.held_out_loss_nats:.4f} |
 
 {100 * e.below_kneser_ney:.1f} % below the n-gram. Measured in float32 on {e.n_tokens:,} tokens
-({e.n_bytes:,} bytes) in windows of {CONTEXT} predicted tokens that do not overlap; the text's sha256 is
-`{e.text_sha256}`. On the fixed sample of {e.sample_n_tokens:,} tokens that the default tests read
-(`{e.sample_text_sha256}`) the loss is {e.sample_loss_nats:.4f}.
+({e.n_bytes:,} bytes) in windows of {CONTEXT} predicted tokens that do not overlap; sha256 of the
+text:
+`{e.text_sha256}`.
+On the fixed sample of {e.sample_n_tokens:,} tokens that the default tests read, the loss is
+{e.sample_loss_nats:.4f}; its sha256:
+`{e.sample_text_sha256}`.
 """
 
 

@@ -22,6 +22,16 @@ from pipeline.embedded.text import Stream, builtin_split, held_out_sample, strea
 from pipeline.errors import UserError
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
     return read_evaluation(EMBEDDED_MODEL_DIR)
@@ -78,6 +88,10 @@ def test_the_recorded_held_out_loss_is_measured_again(
     assert math.isclose(
         bits_per_byte(measured, text), evaluation.bits_per_byte, rel_tol=1e-3 if same else 0.03
     )
+    costs = mlp_ablations_nats(model, text.tokens)
+    assert min(costs) >= 0.05
+    if same:
+        assert costs == pytest.approx(evaluation.mlp_ablations_nats, abs=2e-3)
 
 
 @pytest.mark.long
@@ -100,7 +114,7 @@ def test_the_recorded_loss_is_a_quarter_below_the_ngram_baseline(evaluation):
 
 
 def test_zeroing_any_layers_mlp_out_costs_a_twentieth_of_a_nat(model, sample, evaluation):
-    costs = mlp_ablations_nats(model, sample.tokens)
+    costs = mlp_ablations_nats(model, sample.tokens[:20_000])
     assert len(costs) == len(evaluation.mlp_ablations_nats) == model.config.num_hidden_layers
     assert min(costs) >= 0.05
     assert min(evaluation.mlp_ablations_nats) >= 0.05
