@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import StudyError
-from pipeline.study.config import Study, load_study, study_hash
+from pipeline.study.config import ModelConfig, Study, load_study, study_hash
 from pipeline.study.registry import Registration, Registry, register
 from pipeline.workspace import Workspace
 
@@ -17,7 +17,7 @@ def registered(
 
     Raises StudyError for a file that cannot be used, or that gives taken names another content.
     """
-    study = load_study(path)
+    study = pinned_study(load_study(path), Registry.load(workspace))
     text = path.read_text(encoding="utf-8")
     if not dry_run:
         register(workspace, study, yaml_text=text, replace=replace)
@@ -33,6 +33,26 @@ def registered(
     content = study.model_dump(mode="json")
     would_be = Registration(study.study, study_hash(study), "", text, content)
     return study, Registry((*known.registrations, would_be))
+
+
+def pinned_study(study: Study, registry: Registry) -> Study:
+    """The study with the commit of every hub model whose revision it leaves open.
+
+    A model that the workspace has pinned stays at that commit, whatever the hub holds by now.
+    """
+    from pipeline.language_model.files import pinned
+
+    def pin(name: str, config: ModelConfig) -> ModelConfig:
+        known = registry.models.get(name)
+        if config.revision is not None:
+            return config
+        if known is not None and known.model_copy(update={"revision": None}) == config:
+            return known
+        return pinned(config)
+
+    return study.model_copy(
+        update={"models": {name: pin(name, config) for name, config in study.models.items()}}
+    )
 
 
 def newest(workspace: Workspace) -> tuple[Study, Registry]:
