@@ -114,7 +114,9 @@ class SiteRows:
     def add(self, activations: torch.Tensor, kept: np.ndarray, *, stop: int) -> None:
         """Takes the rows of a batch (b, t, d) that ends before packed row `stop`."""
         end = self._filled + len(kept)
-        values = kept_rows(activations, kept).to(torch_dtype(self.array.dtype))
+        values = kept_rows(activations, kept)
+        if values.device.type != "cpu":
+            values = values.to(torch_dtype(self.array.dtype))  # half the bytes to transfer
         as_tensor(self._pending[self._filled : end], self.array.dtype).copy_(values)
         first = int(self.task.rows.first_row(self.taken))
         near = np.searchsorted(self._probed, [first, first + len(kept)])
@@ -138,21 +140,21 @@ class SiteRows:
         self.parts.append(Part(path, self.kept, self.taken, ends))
         self.kept, self._filled = self.taken, 0
 
-    def shard_rows(self, shard: int) -> np.ndarray:
-        """A shard's rows (m, d) in corpus order."""
-        rows = np.empty(
-            (shard_row_count(self.array, shard), self.calibration.width), self._pending.dtype
-        )
+    def shard_rows(self, shard: int) -> tuple[np.ndarray, np.ndarray]:
+        """A shard's rows: an array (m, d), and which of its rows they are in corpus order."""
+        order, ends = self._dealer.deal(self.kept, self.taken)
+        first, last = _span(ends, shard)
+        if not self.parts:
+            return self._pending, order[first:last]
+        n = shard_row_count(self.array, shard)
+        rows = np.empty((n, self.calibration.width), self._pending.dtype)
         done = 0
         for part in self.parts:
-            first, last = _span(part.ends, shard)
-            self._read_part(part, first, rows[done : done + last - first])
-            done += last - first
-        if self._filled:
-            order, ends = self._dealer.deal(self.kept, self.taken)
-            first, last = _span(ends, shard)
-            np.take(self._pending, order[first:last], axis=0, out=rows[done:], mode="clip")
-        return rows
+            begin, end = _span(part.ends, shard)
+            self._read_part(part, begin, rows[done : done + end - begin])
+            done += end - begin
+        np.take(self._pending, order[first:last], axis=0, out=rows[done:], mode="clip")
+        return rows, np.arange(n)
 
     def discard(self) -> None:
         """Frees memory and removes the parts: the site is complete."""

@@ -14,6 +14,8 @@ from pipeline.store.row_mask import HIGH_NORM, NONFINITE, row_mask
 from pipeline.store.shard_file import shard_count, shard_row_count, write_shard
 from pipeline.store.storage_dtype import as_tensor
 
+_MASK_ENTRIES = 1 << 18
+
 
 def place_rows(rows: SiteRows, report: Report) -> tuple[StoredArray, StoredArray, dict[int, int]]:
     """Writes every shard of a site; returns the arrays `train`, `mask` and counts of mask values.
@@ -28,7 +30,7 @@ def place_rows(rows: SiteRows, report: Report) -> tuple[StoredArray, StoredArray
     write_array(task.folder, mask)
     train_shards, mask_shards, counts = [], [], np.zeros(3, np.int64)
     for number in range(shard_count(train)):
-        placed = placed_rows(task, train, number, rows.shard_rows(number))
+        placed = placed_rows(task, train, number, *rows.shard_rows(number))
         masks: list[np.ndarray] = []
         chunks = _masked(placed, masks, rows.calibration)
         shard = write_shard(task.folder.shard(train, number), train, chunks)
@@ -47,15 +49,20 @@ def place_rows(rows: SiteRows, report: Report) -> tuple[StoredArray, StoredArray
 
 
 def placed_rows(
-    task: StoreTask, array: StoredArray, number: int, rows: np.ndarray
+    task: StoreTask, array: StoredArray, number: int, rows: np.ndarray, numbers: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """The chunks of a shard, from its rows in corpus order."""
+    """The chunks of a shard from `rows[numbers]`, its rows in corpus order.
+
+    A chunk is valid until the next one is asked for.
+    """
     start = number * array.shard_rows
     sources = task.order.row(np.arange(start, start + shard_row_count(array, number)))
-    rank = np.empty(len(sources), np.int64)
-    rank[np.argsort(sources)] = np.arange(len(sources))
-    for first in range(0, len(rank), array.chunk_rows):
-        yield np.take(rows, rank[first : first + array.chunk_rows], axis=0)
+    placed = np.empty(len(sources), np.int64)
+    placed[np.argsort(sources)] = numbers
+    chunk = np.empty((min(array.chunk_rows, len(placed)), *rows.shape[1:]), rows.dtype)
+    for first in range(0, len(placed), array.chunk_rows):
+        here = placed[first : first + array.chunk_rows]
+        yield np.take(rows, here, axis=0, out=chunk[: len(here)], mode="clip")
 
 
 def write_mask_shard(task: StoreTask, array: StoredArray, number: int, values: np.ndarray) -> Shard:
@@ -66,7 +73,11 @@ def write_mask_shard(task: StoreTask, array: StoredArray, number: int, values: n
 
 def chunk_mask(chunk: np.ndarray, calibration: CalibrationManifest) -> np.ndarray:
     """The mask of a chunk of stored rows (n, d); (n,) uint8."""
-    return row_mask(as_tensor(chunk, calibration.dtype).float(), calibration.max_norm)
+    values = as_tensor(chunk, calibration.dtype)
+    # In blocks that stay in the processor's cache as float32.
+    step = max(1, _MASK_ENTRIES // calibration.width)
+    masks = [row_mask(block, calibration.max_norm) for block in values.split(step)]
+    return np.concatenate(masks)
 
 
 def _masked(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
+from pipeline.store.batch_memory import BatchMemory
 from pipeline.store.epoch_order import Visit
 from pipeline.store.storage_dtype import as_tensor
 
@@ -19,6 +20,7 @@ class LoadedShard:
         self.rows: torch.Tensor | None = None
         self.ok: torch.Tensor | None = None
         self._values = as_tensor(stored, dtype)
+        self._gathered = self._values[:0]
 
     def set_order(self, rows: np.ndarray | None, ok: np.ndarray | None) -> None:
         """The order of rows (None: as stored) and which stored rows are ok (None: all)."""
@@ -29,8 +31,12 @@ class LoadedShard:
         """Slots start..stop of the order into `out` (stop - start, d) fp32."""
         if self.rows is None:
             out.copy_(self._values[start:stop])
-        else:
-            out.copy_(self._values.index_select(0, self.rows[start:stop]))
+            return
+        if len(self._gathered) < len(out):
+            self._gathered = self._values.new_empty(out.shape)
+        gathered = self._gathered[: len(out)]
+        torch.index_select(self._values, 0, self.rows[start:stop], out=gathered)
+        out.copy_(gathered)
 
 
 def assemble(
@@ -40,7 +46,8 @@ def assemble(
 
     A shard's remainder flows into the next batch together with the shard after it.
     """
-    batch, ok, filled = torch.empty(batch_size, width), None, 0
+    memory = BatchMemory(batch_size, width)
+    batch, ok, filled = memory.take(), None, 0
     for visit, loaded in shards:
         slot = visit.skip
         while slot < visit.n_rows:
@@ -53,4 +60,4 @@ def assemble(
             slot, filled = stop, end
             if filled == batch_size:
                 yield batch if ok is None else batch[ok]
-                batch, ok, filled = torch.empty(batch_size, width), None, 0
+                batch, ok, filled = memory.take(), None, 0

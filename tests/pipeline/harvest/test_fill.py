@@ -290,8 +290,8 @@ def test_rows_that_the_model_gave_are_found_where_the_order_puts_them(
 
     placed = place_rows.placed_rows
 
-    def shifted(task: Any, array: Any, number: int, rows: np.ndarray) -> Any:
-        return placed(task, array, number, np.roll(rows, 1, axis=0))
+    def shifted(task: Any, array: Any, number: int, rows: Any, numbers: np.ndarray) -> Any:
+        return placed(task, array, number, rows, np.roll(numbers, 1))
 
     monkeypatch.setattr(place_rows, "placed_rows", shifted)
     wrong = task_in(tmp_path / "wrong")

@@ -221,3 +221,30 @@ def test_an_unreadable_manifest_is_named(tmp_path: Path, text: str) -> None:
     next(tmp_path.rglob("manifests/resid_post.0.json")).write_text(text)
     with pytest.raises(StoreError, match=r"resid_post\.0\.json cannot be read"):
         ActivationStore.open(workspace, source, found)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_shuffled_epochs_of_every_storage_type_hold_the_stored_values(
+    tmp_path: Path, dtype: str
+) -> None:
+    store = store_in(tmp_path, dtype=dtype)
+    found = torch.cat(taken(store, 17, batch_size=100, data_seed=4))
+    rows = store.read(0, ROWS)
+    assert store.dtype == dtype
+    assert torch.equal(torch.unique(found, dim=0), torch.unique(rows, dim=0))
+
+
+def test_calibration_rows_that_are_masked_are_left_out(tmp_path: Path) -> None:
+    class Spoiled(FakeForward):
+        def values(self, ids: torch.Tensor, site: object) -> torch.Tensor:
+            x = super().values(ids, site)
+            x[ids == 1_000_007] = float("inf")
+            return x
+
+    task = task_in(tmp_path, tokens=ROWS)
+    fill(task, SITES[:1], Spoiled())
+    store = opened(task, SITES[0])
+    blocks = torch.cat(list(store.calibration()))
+    assert (store.manifest.calibration.n_nonfinite, len(blocks)) == (1, 199)
+    assert torch.isfinite(blocks).all()
+    assert store.statistics.n == 199

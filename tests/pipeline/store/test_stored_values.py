@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.store.batch_memory import BatchMemory
 from pipeline.store.read_ahead import ReadAhead
 from pipeline.store.row_mask import HIGH_NORM, NONFINITE, OK, row_mask
 from pipeline.store.statistics_file import statistics_from_bytes, statistics_to_bytes
@@ -92,3 +93,32 @@ def test_what_goes_wrong_in_the_thread_is_raised_in_the_consumer() -> None:
     ):
         found += [job for job, _ in ahead]
     assert not any(thread.name == "read-ahead" for thread in threading.enumerate())
+
+
+def test_batch_memory_is_given_again_only_when_no_view_of_it_lives() -> None:
+    memory = BatchMemory(4, 3)
+    first = memory.take()
+    place = first.data_ptr()
+    view = first[1:, :2].t()
+    del first
+    assert memory.take().data_ptr() != place
+    view += 1
+    del view
+    assert memory.take().data_ptr() == place
+
+
+def test_batch_memory_never_gives_one_place_to_two_holders() -> None:
+    memory = BatchMemory(4, 3)
+    held = [memory.take() for _ in range(20)]
+    assert len({tensor.data_ptr() for tensor in held}) == 20
+
+
+def test_memory_that_autograd_still_needs_is_not_given_again() -> None:
+    memory = BatchMemory(4, 3)
+    weight = torch.ones(3, 2, requires_grad=True)
+    batch = memory.take().fill_(2.0)
+    loss = (batch @ weight).sum()
+    del batch
+    memory.take().fill_(-7.0)
+    loss.backward()
+    assert torch.equal(weight.grad, torch.full((3, 2), 8.0))
