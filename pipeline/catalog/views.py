@@ -21,6 +21,9 @@ DEFINITION_COLUMNS = (
     Column("description", "VARCHAR", "what it tells"),
 )
 
+# Longer than any commit is stamped ahead of its appearance.
+FAR_AHEAD_US = 10_000_000
+
 
 @dataclass(frozen=True)
 class View:
@@ -73,7 +76,8 @@ def _runs(root: str) -> View:
     """Committed runs; after a compaction the newest record that names a run holds its rows.
 
     A record shows from its stamp on, compared with the start of the query: so all tables of one
-    query agree, whichever moment their folders are listed at.
+    query agree, whichever moment their folders are listed at. A stamp far ahead is one from
+    before the clock was set back: it counts.
     """
     kept = ",\n  ".join(f'any_value("{c.name}") AS "{c.name}"' for c in COMMITS.columns)
     sql = f"""
@@ -81,7 +85,7 @@ SELECT run,
   {kept},
   arg_max(parse_filename(filename, true), shows_from) AS part
 FROM {_read(root, "commits")}
-WHERE epoch_us(shows_from) <= epoch_us(now())
+WHERE epoch_us(shows_from) - epoch_us(now()) NOT BETWEEN 1 AND {FAR_AHEAD_US}
 GROUP BY run"""
     comment = "Committed runs, and the part that holds each run's rows now."
     columns = (*_described((RUN, *COMMITS.columns)), ("part", "file name of the part"))

@@ -27,15 +27,21 @@ class SqlError(UserError):
     """A query that cannot be answered."""
 
 
-def refresh(workspace: Workspace) -> None:
-    """Makes the views file, where its SQL changed and nobody has changes to it open."""
+def refresh(workspace: Workspace) -> bool:
+    """Makes the views file, where its SQL changed; whether it is current now.
+
+    It is left as it is while somebody has changes to it open (a .wal file beside it).
+    """
     parts.lay_out(workspace)
     sql = statements(quoted(_literal(workspace.tables)))
     digest = content_hash([_STORAGE, sql])
     if workspace.warehouse.exists() and _digest(workspace) == digest:
-        return
+        return True
     with turn(workspace, "warehouse"):
+        if workspace.warehouse.with_name(f"{workspace.warehouse.name}.wal").exists():
+            return False
         _replace(workspace, sql, digest)
+        return True
 
 
 def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
@@ -94,11 +100,8 @@ def _digest(workspace: Workspace) -> str:
 
 
 def _replace(workspace: Workspace, sql: list[str], digest: str) -> None:
-    """A file with changes not written back (.wal) is in use: it is left until the next command."""
     import duckdb
 
-    if workspace.warehouse.with_name(f"{workspace.warehouse.name}.wal").exists():
-        return
     with atomic.writing(workspace.warehouse) as temporary:
         name = f"new_{secrets.token_hex(4)}"
         connection = duckdb.connect(":memory:")

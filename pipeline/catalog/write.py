@@ -44,6 +44,7 @@ def write_run(
     Each row has all of its table's columns but `run`. Raises ValueError for an unknown table,
     for unknown or missing columns, and for a run that is committed already.
     """
+    check_name(run, "run")
     unknown = sorted(set(rows) - (TABLES.keys() - {"commits"}))
     if unknown:
         raise ValueError(f"unknown tables: {', '.join(unknown)}. Tables: {', '.join(TABLES)}.")

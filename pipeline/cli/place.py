@@ -12,5 +12,10 @@ def workspace_of(context: typer.Context) -> Workspace:
     workspace = Workspace.open(context.find_root().obj)
     from pipeline.catalog.warehouse import refresh
 
-    refresh(workspace)
+    if not refresh(workspace):
+        name = workspace.warehouse.name
+        text = (
+            f"note: {name} is open for writing elsewhere; its views are renewed once it is closed."
+        )
+        typer.echo(f"{text} Open it with -readonly.", err=True)
     return workspace

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import errno
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from pipeline import atomic
-from pipeline.catalog import write
+from pipeline.catalog import parts, views, write
+from pipeline.catalog.tables import COMMITS
 from pipeline.catalog.warehouse import query
 from pipeline.catalog.write import new_run_id, write_run
 from pipeline.errors import DiskFullError
@@ -94,6 +96,19 @@ def test_a_run_is_written_once(workspace: Workspace) -> None:
     write_run(workspace, "r1", {"saes": [sae(NAME)]}, kind="x")
     with pytest.raises(ValueError, match="committed already"):
         write_run(workspace, "r1", {"saes": [sae(NAME)]}, kind="x")
+
+
+@pytest.mark.parametrize(("hours_ahead", "shown"), [(-1, 1), (1, 0), (3, 1)])
+def test_a_commit_hides_only_for_its_short_moment_ahead(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, hours_ahead: int, shown: int
+) -> None:
+    """A stamp further ahead was made before the clock was set back: results must not vanish."""
+    monkeypatch.setattr(views, "FAR_AHEAD_US", 2 * 3600 * 1_000_000)
+    stamp = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=hours_ahead)
+    record = {"run": "r1", "kind": "x", "committed_at": stamp, "shows_from": stamp}
+    table = pa.Table.from_pylist([record], schema=parts.schema(COMMITS))
+    parts.write(parts.part(workspace, "commits", "r1"), table)
+    assert _count(workspace, "commits") == shown
 
 
 def test_a_commit_shows_from_a_moment_after_it_is_on_disk(workspace: Workspace) -> None:
