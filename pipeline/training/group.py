@@ -87,7 +87,7 @@ def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Memb
             recipe,
             name=run.name,
             statistics=store.statistics,
-            seed=run.cell.key.seed,
+            seed=run.draws_seed,
             init_rows=rows,
             device=device,
         )

@@ -27,6 +27,15 @@ class Run:
         """The SAE's id, <source>/<recipe>.s<seed>."""
         return self.cell.sae_id
 
+    @property
+    def draws_seed(self) -> int:
+        """What the SAE's draws are keyed by: its hash, so by its seed and all else that makes it.
+
+        Keyed by the seed alone, SAEs of one seed on trained and on random weights would start
+        from the same directions, and their MMCS would measure the start they share.
+        """
+        return int(self.sae_hash[:15], 16)
+
 
 def identify(workspace: Workspace, cell: Cell) -> Run:
     """The run of a cell: saes/<source>/<recipe>.s<seed>/<hash8>.

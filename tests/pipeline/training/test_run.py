@@ -73,6 +73,18 @@ def test_other_activations_or_seeds_are_another_sae(
     assert len(hashes) == 4
 
 
+def test_twins_of_one_seed_do_not_start_from_the_same_directions(
+    workspace: Workspace, store: ToyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the MMCS of trained against random would measure the start that they share."""
+    still = cell(steps=1, lr=1e-9)
+    one = load(train_cells(workspace, [still])[0].path)
+    monkeypatch.setattr("pipeline.harvest.run.source_hash", lambda *arguments: "f" * 64)
+    twin = load(train_cells(workspace, [still])[0].path)
+    cosines = (one.dictionary() * twin.dictionary()).sum(1)
+    assert cosines.abs().mean() < 0.5
+
+
 def test_states_tell_where_a_run_stands(workspace: Workspace, store: ToyStore) -> None:
     assert training_state(workspace, cell()) == "missing"
     train_cells(workspace, [cell()])
