@@ -1,0 +1,26 @@
+"""`make docs`: writes the generated pages of docs/ from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def pages() -> dict[str, str]:
+    """File name in docs/ -> the text it should have."""
+    from pipeline.catalog import document
+    from pipeline.evaluation.metrics_page import metrics_page
+
+    return {"schema.md": document.page(), "metrics.md": metrics_page()}
+
+
+def main() -> None:
+    """Writes every page."""
+    for name, text in pages().items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+        print(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
