@@ -48,12 +48,11 @@ class Collection:
 def plan(workspace: Workspace, *, older_than_hours: float) -> Collection:
     """What can go now; nothing younger than `older_than_hours` does."""
     before = time.time() - 3600 * older_than_hours
-    holds = _holds(workspace)
-    live = sorted(set(holds.values()))
+    live = _live(workspace)
     small = [name for name in live if _part_bytes(workspace, name) < _SMALL_BYTES]
     remove = [
         *(_removal(p, "leftover") for p in atomic.sweep_leftovers(workspace.root, dry_run=True)),
-        *_superseded(workspace, holds, before),
+        *_superseded(workspace, set(live), before),
         *_unnamed(workspace, before),
     ]
     died = tuple(run for run, (_, alive) in runs(workspace).items() if not alive)
@@ -97,10 +96,11 @@ def _idle(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def _holds(workspace: Workspace) -> dict[str, str]:
-    """Committed run -> the record that holds its rows now."""
+def _live(workspace: Workspace) -> list[str]:
+    """Names of the commit records that hold rows now."""
     with connect(workspace) as connection:
-        return dict(connection.execute("SELECT run, part FROM internal.runs").fetchall())
+        found = connection.execute("SELECT DISTINCT part FROM internal.runs ORDER BY part")
+        return [name for (name,) in found.fetchall()]
 
 
 def _part_files(workspace: Workspace, name: str) -> list[Path]:
@@ -147,7 +147,7 @@ def _join(table: str, paths: list[Path], target: Path) -> None:
             writer.write_table(parts.widened(pq.read_table(path), schema))
 
 
-def _superseded(workspace: Workspace, holds: dict[str, str], before: float) -> list[Removal]:
+def _superseded(workspace: Workspace, live: set[str], before: float) -> list[Removal]:
     """Parts whose rows are in a compacted part, or whose run was never committed."""
     names = {
         path.stem
@@ -155,16 +155,27 @@ def _superseded(workspace: Workspace, holds: dict[str, str], before: float) -> l
         for path in (workspace.tables / table).glob("*.parquet")
         if not path.stem.startswith("_schema-")
     }
+    taken_over = _taken_over(workspace)
     found = []
-    for name in sorted(names - set(holds.values())):
+    for name in sorted(names - live):
         files = _part_files(workspace, name)
-        # A query from before the record that took over may still read the old parts.
-        taken_over = holds.get(name)
-        mark = [parts.part(workspace, COMMITS.name, taken_over)] if taken_over else files
-        if _newest_change(mark) < before:
-            why = "compacted" if taken_over else "never committed"
+        # A query from before another record took over may still read the old parts.
+        if taken_over.get(name, _newest_change(files)) < before:
+            why = "compacted" if name in taken_over else "never committed"
             found += [_removal(path, why) for path in files]
     return found
+
+
+def _taken_over(workspace: Workspace) -> dict[str, float]:
+    """Run -> since when a record other than its own holds its rows, in Unix seconds."""
+    with connect(workspace) as connection:
+        found = connection.execute(
+            "SELECT run, min(epoch(shows_from)) "
+            "FROM read_parquet(getvariable('tables') || '/commits/*.parquet', "
+            "union_by_name = true, filename = true) "
+            "WHERE parse_filename(filename, true) <> run GROUP BY run"
+        )
+        return dict(found.fetchall())
 
 
 def _unnamed(workspace: Workspace, before: float) -> list[Removal]:

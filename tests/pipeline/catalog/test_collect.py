@@ -72,6 +72,18 @@ def test_old_parts_stay_for_queries_that_may_still_read_them(filled: Workspace) 
     assert plan(filled, older_than_hours=1).remove == ()
 
 
+def test_parts_age_from_the_first_record_that_took_over(filled: Workspace) -> None:
+    """Else a workspace that is compacted often would never give anything back."""
+    collect(filled, older_than_hours=0, confirm=_yes)
+    between = time.time() + 0.25
+    time.sleep(0.5)
+    for i in range(3):
+        write_run(filled, f"r-later{i}", {"metrics": [metric("m", "l0", 1.0)]}, kind="training")
+    collect(filled, older_than_hours=1, confirm=_yes)
+    found = plan(filled, older_than_hours=(time.time() - between) / 3600).remove
+    assert {one.path.stem for one in found} == {f"r{i}" for i in range(N)}
+
+
 def test_a_reader_from_before_the_switch_keeps_its_answer(filled: Workspace) -> None:
     with connect(filled) as reader:
         reader.execute("BEGIN")

@@ -74,5 +74,5 @@ def test_readers_see_whole_runs_while_a_writer_writes_and_compacts(
 @pytest.mark.long
 def test_ten_thousand_queries_see_no_error_and_no_half_written_run(workspace: Workspace) -> None:
     doors = ["ours", "shell", "ours", "shell"]
-    written = _read_while_writing(workspace, readers=doors, n_queries=2500, pause=0.5, every=25)
+    written = _read_while_writing(workspace, readers=doors, n_queries=2500, pause=0.5, every=20)
     assert written >= 50
