@@ -17,7 +17,10 @@ def run_lock(context: dg.InitResourceContext) -> Iterator[None]:
     if run is None:
         yield
         return
-    with hold_run(current_workspace(), run.run_id):
+    owner = " ".join(
+        [*sorted(key.to_user_string() for key in run.asset_selection or ()), "in the UI"]
+    )
+    with hold_run(current_workspace(), run.run_id, owner=owner):
         yield
 
 

@@ -12,9 +12,10 @@ _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def plan_lines(plan: Plan) -> list[str]:
     """The plan in words, one line per source and the sums."""
+    n_there = len(plan.cells) - len(plan.missing_cells)
     lines = [
-        f"{len(plan.sources)} sources × {len(plan.keys)} SAEs each = {len(plan.cells)} cells, "
-        f"of which {len(plan.cells) - len(plan.missing_cells)} exist"
+        f"{_count(len(plan.sources), 'source')} × {_count(len(plan.keys), 'SAE')} = "
+        f"{_count(len(plan.cells), 'cell')}; there already: {n_there}"
     ]
     lines += [f"  {_source_line(plan, i)}" for i in range(len(plan.sources))]
     lines += [f"work   {line}" for line in _work_lines(plan)]
@@ -70,15 +71,17 @@ def _work_lines(plan: Plan) -> list[str]:
     lines = [f"the corpus of {name} is packed first" for name in plan.unpacked]
     for (model, weights), works in plan.passes():
         rows = f"{_amount(works[0].rows, 'tokens')}" if works[0].rows else "all train tokens"
-        lines.append(f"one pass of {model}, {weights}, over {rows} stores {len(works)} sites")
+        lines.append(
+            f"one pass of {model}, {weights}, over {rows} stores {_count(len(works), 'site')}"
+        )
     train = [work for work in plan.cells if work.to_train]
     if train:
         tokens = sum(work.cell.recipe.tokens for work in train)
-        lines.append(f"{len(train)} SAEs to train, {_amount(tokens, 'tokens')} in all")
+        lines.append(f"{_count(len(train), 'SAE')} to train, {_amount(tokens, 'tokens')} in all")
     lines += _epoch_lines(plan)
     judge = [work for work in plan.cells if work.to_evaluate]
     if judge:
-        lines.append(f"{len(judge)} SAEs to evaluate")
+        lines.append(f"{_count(len(judge), 'SAE')} to evaluate")
     return lines or ["nothing: all of it exists"]
 
 
@@ -99,6 +102,10 @@ def _some(names: list[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _amount(value: float | None, unit: str) -> str:

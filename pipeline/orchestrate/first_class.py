@@ -42,8 +42,7 @@ class RunOutcome:
     @property
     def name(self) -> str:
         """What was made: `sae + evaluation of topk16.s0|pylm.trained.resid_post.3`."""
-        what = " + ".join(self.assets)
-        return f"{what} of {self.partition}" if self.partition else what
+        return _name(self.assets, self.partition)
 
 
 def execute(
@@ -60,7 +59,7 @@ def execute(
     )
     job = repository.get_reconstructable_job(_JOB)
     run_id = make_new_run_id()
-    with hold_run(workspace, run_id):
+    with hold_run(workspace, run_id, owner=_name(assets, partition)):
         run = instance.create_run_for_job(
             job_def=job.get_definition(),
             run_id=run_id,
@@ -73,6 +72,11 @@ def execute(
         result = execute_run(job, run, instance, raise_on_error=False)
     sentence = "" if result.success else _why(instance, run_id)
     return RunOutcome(tuple(assets), partition, run_id, result.success, sentence)
+
+
+def _name(assets: Sequence[str], partition: str | None) -> str:
+    what = " + ".join(assets)
+    return f"{what} of {partition}" if partition else what
 
 
 def _partition_tags(partition: str | None) -> dict[str, str]:

@@ -17,12 +17,12 @@ _held_here: set[str] = set()
 
 
 @contextmanager
-def hold_run(workspace: Workspace, run_id: str) -> Iterator[None]:
-    """Says that this process works on the run; re-entrant inside the process."""
+def hold_run(workspace: Workspace, run_id: str, *, owner: str) -> Iterator[None]:
+    """Says that this process works on the run, and on what; re-entrant inside the process."""
     if run_id in _held_here:
         yield
         return
-    with locks.run_lock(workspace, run_id):
+    with locks.run_lock(workspace, run_id, owner=owner):
         _held_here.add(run_id)
         try:
             yield
