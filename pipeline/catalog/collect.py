@@ -2,7 +2,8 @@
 
 Readers may be in the middle of a query: parts are never changed. A compaction writes new parts
 and then one commit record that takes over from the old ones; these go later, when no query that
-began before can still run.
+began before can still run. A query that lists the folder just before they go and opens them just
+after is told that a file is missing: `sae sql` asks again by itself, in a shell one asks again.
 """
 
 from __future__ import annotations

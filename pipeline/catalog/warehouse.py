@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # The oldest format that keeps comments on views: any DuckDB since 1.0 opens it.
 _STORAGE = "v1.0.0"
 
+_GONE = "No such file or directory"
+_ATTEMPTS = 5
+
 
 class SqlError(UserError):
     """A query that cannot be answered."""
@@ -69,11 +72,16 @@ def query(workspace: Workspace, sql: str) -> pyarrow.Table:
     import duckdb
 
     checked = statement.read_only(sql)
-    with connect(workspace) as connection:
-        try:
-            return connection.sql(checked).to_arrow_table()
-        except duckdb.Error as error:
-            raise SqlError(_explained(str(error))) from error
+    for attempt in range(_ATTEMPTS):
+        with connect(workspace) as connection:
+            try:
+                return connection.sql(checked).to_arrow_table()
+            except duckdb.Error as error:
+                # `sae gc` may remove a compacted part between our listing it and our opening it.
+                if _GONE in str(error) and attempt < _ATTEMPTS - 1:
+                    continue
+                raise SqlError(_explained(str(error))) from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _literal(folder: Path) -> str:
