@@ -22,7 +22,13 @@ SHINGLE_LINES = 5
 
 # Folders that hold other people's packages, generated files, or text that is broken on purpose.
 _SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__", "lib-dynload"})
-_SKIPPED_PREFIXES = ("lib2to3/tests/data/", "config-", "_sysconfigdata", "sitecustomize")
+_SKIPPED_PREFIXES = (
+    "lib2to3/tests/data/",
+    "test/test_lib2to3/data/",
+    "config-",
+    "_sysconfigdata",
+    "sitecustomize",
+)
 
 # Tables kept as Python source: the codecs' maps, the help texts, the named characters.
 _TABLE_PREFIXES = ("encodings/", "pydoc_data/", "html/entities.py")

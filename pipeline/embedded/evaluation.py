@@ -26,6 +26,8 @@ class Evaluation:
     sample_*: the same on a fixed part of the documents, quick enough to be measured again often.
     mlp_ablations_nats: rise of the loss when layer i's mlp_out is zeroed.
     flops_parameters: parameters that multiply an activation, the N of 6 N tokens.
+    documents: per held-out document its predicted tokens and nats per token, so that a Python
+    whose standard library has only some of them can be held against the same documents.
     """
 
     held_out_loss_nats: float
@@ -46,6 +48,7 @@ class Evaluation:
     train_text_sha256: str
     epochs: float
     python: str
+    documents: dict[str, list[float]]
 
     @property
     def below_kneser_ney(self) -> float:
@@ -61,12 +64,18 @@ def write_evaluation(folder: Path, *, seen: int, train: Stream, held_out: Stream
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from pipeline.embedded.architecture import multiplied_parameters, parameter_count
-    from pipeline.embedded.measure import bits_per_byte, loss_nats, mlp_ablations_nats
+    from pipeline.embedded.measure import (
+        bits_per_byte,
+        document_losses,
+        loss_nats,
+        mlp_ablations_nats,
+    )
     from pipeline.embedded.text import builtin_split, held_out_sample, stream
 
     model = AutoModelForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    sample = stream(held_out_sample(builtin_split("held_out")), tokenizer)
+    documents = builtin_split("held_out")
+    sample = stream(held_out_sample(documents), tokenizer)
     loss = loss_nats(model, held_out.tokens)
     evaluation = Evaluation(
         held_out_loss_nats=loss,
@@ -87,6 +96,9 @@ def write_evaluation(folder: Path, *, seen: int, train: Stream, held_out: Stream
         train_text_sha256=train.text_sha256,
         epochs=seen / len(train.tokens),
         python=platform.python_version(),
+        documents={
+            name: list(one) for name, one in document_losses(model, documents, tokenizer).items()
+        },
     )
     write_json(folder / FILE, asdict(evaluation))
     return evaluation

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pipeline.embedded.text import stream
 from pipeline.embedded.tokenizer import CONTEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from transformers import GPTNeoXForCausalLM
+    from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+    from pipeline.corpus.documents import Document
     from pipeline.embedded.text import Stream
 
 ROWS_AT_ONCE = 32
+
+
+class DocumentLoss(NamedTuple):
+    """Predicted tokens of a document and its mean nats per token."""
+
+    n_tokens: int
+    nats: float
 
 
 def loss_nats(model: GPTNeoXForCausalLM, tokens: np.ndarray) -> float:
@@ -29,7 +38,7 @@ def loss_nats(model: GPTNeoXForCausalLM, tokens: np.ndarray) -> float:
     import torch
 
     whole = (len(tokens) - 1) // CONTEXT
-    rows = np.lib.stride_tricks.sliding_window_view(tokens, CONTEXT + 1)[::CONTEXT][:whole]
+    rows = tokens[np.arange(whole)[:, None] * CONTEXT + np.arange(CONTEXT + 1)]
     parts = [rows[i : i + ROWS_AT_ONCE] for i in range(0, whole, ROWS_AT_ONCE)]
     rest = tokens[whole * CONTEXT :]
     if len(rest) > 1:
@@ -46,6 +55,23 @@ def loss_nats(model: GPTNeoXForCausalLM, tokens: np.ndarray) -> float:
             ).item()
     model.train(was_training)
     return total / (len(tokens) - 1)
+
+
+def document_losses(
+    model: GPTNeoXForCausalLM, documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
+) -> dict[str, DocumentLoss]:
+    """Each document's loss as a stream of its own, by name."""
+    losses = {}
+    for document in documents:
+        tokens = stream([document], tokenizer).tokens
+        losses[document.name] = DocumentLoss(len(tokens) - 1, loss_nats(model, tokens))
+    return losses
+
+
+def mean_loss_nats(losses: Iterable[DocumentLoss]) -> float:
+    """Mean nats per predicted token over documents: sum of n_i loss_i over sum of n_i."""
+    losses = list(losses)
+    return sum(one.n_tokens * one.nats for one in losses) / sum(one.n_tokens for one in losses)
 
 
 def bits_per_byte(nats: float, text: Stream) -> float:
