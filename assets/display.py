@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 _DIGITS = 4
+_MOST_ROWS = 100
 
 
 def picture(png: bytes, title: str) -> dg.MetadataValue:
@@ -35,12 +36,16 @@ def table(rows: Sequence[Mapping[str, object]]) -> dg.MetadataValue:
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """The rows as markdown; numbers with 4 significant digits, a missing value as a dash."""
+    """The rows as markdown, the first hundred; a missing value is a dash."""
     if not rows:
         return "*nothing yet*"
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(_cell(row[name]) for name in head) + " |" for row in rows]
+    lines += [
+        "| " + " | ".join(_cell(row[name]) for name in head) + " |" for row in rows[:_MOST_ROWS]
+    ]
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"\n*the first {_MOST_ROWS} of {len(rows)} rows; `sae sql` has all*")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from assets.evaluation import evaluation
 from assets.failure import stated
 from pipeline.orchestrate.session import current_workspace
 
+MAIN_METRICS = ("fvu", "l0", "dead_eval", "ce_increase_nats", "loss_recovered_zero")
 CHECK = "trained_differs_from_random"
 
 
@@ -47,7 +48,7 @@ def random_baselines() -> dg.MaterializeResult:
     )
     return dg.MaterializeResult(
         metadata={
-            "comparisons": table([asdict(comparison) for comparison in found]),
+            "comparisons": table([asdict(c) for c in found if c.metric in MAIN_METRICS]),
             "trained_against_random": picture(baselines_picture(found), "trained against random"),
             "pairs": len({(c.sae, c.twin) for c in found}),
             "warnings": len(lines),

@@ -43,7 +43,9 @@ def reap(instance: dg.DagsterInstance, workspace: Workspace) -> list[str]:
     dead = [run_id for run_id in suspects if run_id in _without_holder(workspace)]
     for run_id in dead:
         run = instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
+        if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "The process of this run ended.")
+        elif run is not None and not run.is_finished:
             instance.report_run_failed(
                 run, "The process of this run died. What it had finished is kept; start it again."
             )

@@ -22,10 +22,10 @@ from pipeline.orchestrate.instance import (
     PROJECT_ROOT,
     directories,
 )
+from pipeline.orchestrate.process_group import stop_group
 from pipeline.workspace import VARIABLE, Workspace
 
 HOST = "127.0.0.1"
-_STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
 
@@ -106,8 +106,9 @@ def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> 
     except KeyboardInterrupt:
         return 0
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop_group(workspace, server)
         signal.signal(signal.SIGTERM, previous)
-        _stop(server)
 
 
 def _as_interrupt(number: int, frame: object) -> None:
@@ -124,14 +125,3 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> None:
     raise WorkspaceError(
         f"The UI ended before it answered (exit code {server.returncode}); what it said is above."
     )
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is not None:
-        return
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()

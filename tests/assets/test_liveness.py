@@ -13,11 +13,12 @@ import dagster as dg
 import pytest
 
 from pipeline.errors import WorkspaceError
-from pipeline.locks import run_lock
+from pipeline.locks import is_run_alive, run_lock
 from pipeline.orchestrate.instance import PROJECT_ROOT
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.interrupts import noticed_interrupts
 from pipeline.orchestrate.liveness import reap
+from pipeline.orchestrate.process_group import stop_group
 from pipeline.orchestrate.run import run_plan
 from pipeline.plan import Plan
 from pipeline.workspace import Workspace
@@ -29,7 +30,7 @@ PlanOf = Callable[..., Plan]
 SOURCE = "lm.trained.resid_post.1"
 HOLD = """
 import sys, time
-from pipeline.locks import run_lock
+from pipeline.locks import is_run_alive, run_lock
 from pipeline.workspace import Workspace
 with run_lock(Workspace.open(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
@@ -68,6 +69,29 @@ def test_a_run_whose_process_was_killed_is_marked_failed(workspace: Workspace) -
         assert reap(instance, workspace) == [run_id]
         assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
         assert reap(instance, workspace) == []
+
+
+def test_stopping_the_ui_ends_its_runs_and_leaves_no_process(workspace: Workspace) -> None:
+    starts_worker = (
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]).wait()"
+    )
+    with open_instance(workspace) as instance:
+        run_id = started_run(instance)
+        other = started_run(instance)
+        leader = subprocess.Popen(
+            [sys.executable, "-c", starts_worker, HOLD, str(workspace.root), run_id],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert leader.stdout is not None
+        with leader, leader.stdout, run_lock(workspace, other):
+            assert leader.stdout.readline().strip() == "held"
+            assert stop_group(workspace, leader) == [run_id]
+            assert not is_run_alive(workspace, run_id)
+            assert status(instance, run_id) == dg.DagsterRunStatus.CANCELING
+            assert status(instance, other) == dg.DagsterRunStatus.STARTED
 
 
 def test_a_run_that_is_alive_is_spared(workspace: Workspace) -> None:

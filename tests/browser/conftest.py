@@ -61,6 +61,12 @@ class Ui:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)["data"]
 
+    def sae(self, *arguments: str) -> str:
+        """What a command prints, run on the same workspace while the UI is open."""
+        command = [*SAE, "--workspace", str(self.workspace.root), *arguments]
+        done = subprocess.run(command, check=True, timeout=1200, stdout=subprocess.PIPE, text=True)
+        return done.stdout
+
     def runs(self) -> list[dict[str, Any]]:
         """The newest runs first: runId, status, tags."""
         found = self.ask(

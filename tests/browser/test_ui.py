@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 
 from pipeline.catalog.warehouse import query
+from pipeline.orchestrate.instance import instance as open_instance
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -148,3 +151,45 @@ def test_a_run_of_the_command_line_is_started_again(ui: Ui, page: Page) -> None:
     assert end_of(ui, again["runId"]) == "SUCCESS"
     page.goto(f"{ui.address}/runs/{again['runId']}")
     page.get_by_text("Success", exact=True).first.wait_for()
+
+
+def test_a_queued_backfill_shows_and_runs_each_pass_once(ui: Ui, page: Page) -> None:
+    chosen = ["--layers", "1-2", "--seeds", "1-2", "--recipes", "topk"]
+    queued = json.loads(ui.sae("backfill", *chosen, "--queue", "--json"))
+    assert queued["daemon_is_running"]
+    page.goto(f"{ui.address}/runs/b/{queued['backfill']}")
+    page.get_by_text("% completed").first.wait_for()
+    page.goto(f"{ui.address}/runs")
+    page.get_by_text(queued["backfill"]).first.wait_for()
+    wait_for(lambda: backfill_status(ui, queued["backfill"]) == "COMPLETED_SUCCESS", seconds=900)
+    saes = "SELECT source, count(*) AS n FROM saes WHERE layer > 0 GROUP BY source ORDER BY source"
+    assert query(ui.workspace, saes).to_pylist() == [
+        {"source": f"lm.trained.resid_post.{layer}", "n": 2} for layer in (1, 2)
+    ]
+    assert len(runs_that_worked(ui, "activations")) == 1
+    for layer in (1, 2):
+        assert len(runs_that_worked(ui, "evaluation", f"resid_post.{layer}")) == 1
+
+
+def backfill_status(ui: Ui, backfill: str) -> str:
+    answer = ui.ask(
+        "query B($id: String!) { partitionBackfillOrError(backfillId: $id) "
+        "{ ... on PartitionBackfill { status } } }",
+        id=backfill,
+    )
+    status = str(answer["partitionBackfillOrError"]["status"])
+    assert status not in ("FAILED", "COMPLETED_FAILED", "CANCELED")
+    return status
+
+
+def runs_that_worked(ui: Ui, asset: str, site: str = "resid_post.") -> set[str]:
+    """Runs of layers above 0 that made something new of an asset, and did not only reuse it."""
+    with open_instance(ui.workspace) as instance:
+        found = instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+    return {
+        record.run_id
+        for record in found
+        if site in str(record.partition_key)
+        and "resid_post.0" not in str(record.partition_key)
+        and not record.asset_materialization.metadata["reused"].value  # type: ignore[union-attr]
+    }
