@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.catalog.warehouse import query
 from pipeline.workspace import Workspace
 
-_SQL = """
+QUERY = """
 SELECT pair, sae_a, sae_b, mmcs_ab, mmcs_ba, mmcs_null_ab, n_alive_a, n_alive_b
 FROM dictionary_matches ORDER BY pair, sae_a, sae_b
 """
@@ -30,7 +30,7 @@ class Match:
 
 def matches(workspace: Workspace) -> list[Match]:
     """Every pair of dictionaries that was matched."""
-    return [Match(**row) for row in query(workspace, _SQL).to_pylist()]
+    return [Match(**row) for row in query(workspace, QUERY).to_pylist()]
 
 
 def summary(found: Sequence[Match]) -> list[dict[str, object]]:

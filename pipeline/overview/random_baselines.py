@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.catalog.warehouse import query
 from pipeline.workspace import Workspace
 
-_SQL = """
+QUERY = """
 SELECT t.sae_trained AS sae, t.random_weights AS twin, t.metric, d.better,
        t.trained, t.random, t.difference, t.ci_low, t.ci_high, t.level, t.reason
 FROM trained_vs_random AS t LEFT JOIN metric_definitions AS d ON d.metric = t.metric
@@ -49,7 +49,7 @@ class Comparison:
 
 def comparisons(workspace: Workspace) -> list[Comparison]:
     """Every pair there is, metric by metric."""
-    return [Comparison(**row) for row in query(workspace, _SQL).to_pylist()]
+    return [Comparison(**row) for row in query(workspace, QUERY).to_pylist()]
 
 
 def warnings(found: Sequence[Comparison]) -> list[str]:
