@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.display import picture, table
+from assets.display import number, picture, table
 from assets.failure import stated
 from assets.sae import sae
 from pipeline.orchestrate.cells import cell_request
@@ -18,6 +18,16 @@ from pipeline.orchestrate.session import current_report, current_workspace
 if TYPE_CHECKING:
     from pipeline.evaluation.run import EvaluationResult
 
+MAIN_METRICS = (
+    "fvu",
+    "l0",
+    "ce_increase_nats",
+    "loss_recovered_zero",
+    "compute_recovered",
+    "dead_eval",
+    "mmcs_other_seed",
+    "mmcs_random_twin",
+)
 INTEGRITY = "metrics_are_finite"
 DEAD = "dead_on_held_out"
 NOTABLE_DEAD_SHARE = 0.3
@@ -73,11 +83,14 @@ def _metadata(result: "EvaluationResult") -> dict[str, object]:
         }
         for name, m in result.metrics.items()
     ]
-    finite = {n: m.value for n, m in result.metrics.items() if m.value is not None}
     return {
         "reused": result.reused,
         "metrics": table(rows),
-        **{name: dg.MetadataValue.float(float(value)) for name, value in finite.items()},
+        **{
+            name: number(result.metrics[name].value)
+            for name in MAIN_METRICS
+            if name in result.metrics and result.metrics[name].value is not None
+        },
         "firing_frequency": picture(frequency_picture(result.firing_frequency), "firing frequency"),
         "sae_hash": result.sae_hash,
         "evaluation_hash": result.evaluation_hash,

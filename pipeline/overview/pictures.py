@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIZE_INCHES = (5.4, 3.0)
+_WIDTH_INCHES, _ROW_INCHES = 5.4, 2.5
+_COLUMNS = 2
 _DPI = 100
 _SHOWN = ("fvu", "l0", "dead_eval", "ce_increase_nats")
 
@@ -45,7 +46,9 @@ def matches_picture(found: Sequence[Match]) -> bytes:
         mine = [match for match in found if match.pair == kind]
         both = [v for m in mine for v in (m.mmcs_ab, m.mmcs_ba) if v is not None]
         null = [m.mmcs_null_ab for m in mine if m.mmcs_null_ab is not None]
-        axis.scatter([place] * len(both), both, s=14, label="MMCS" if not place else None)
+        axis.scatter(
+            [place] * len(both), both, s=14, color="tab:blue", label="MMCS" if not place else None
+        )
         axis.scatter(
             [place] * len(null),
             null,
@@ -56,6 +59,7 @@ def matches_picture(found: Sequence[Match]) -> bytes:
         )
     axis.set_xticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds], fontsize=7)
     axis.set_ylim(0, 1.02)
+    axis.margins(x=0.4)
     axis.set_ylabel("MMCS", fontsize=7)
     if kinds:
         axis.legend(fontsize=7)
@@ -67,9 +71,12 @@ def _figure(n_axes: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    columns = min(n_axes, _COLUMNS)
+    rows = -(-n_axes // columns)
+    size = (_WIDTH_INCHES, _ROW_INCHES * rows)
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, n_axes, i + 1) for i in range(n_axes)]
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(n_axes)]
     for axis in axes:
         axis.tick_params(labelsize=7)
         axis.grid(visible=True, alpha=0.3)

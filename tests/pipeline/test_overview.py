@@ -58,10 +58,11 @@ def test_random_weights_that_do_as_well_are_warned_of(found: Comparison, what: s
     assert found.metric in line
 
 
-def test_a_metric_without_a_direction_or_an_interval_warns_of_nothing() -> None:
+def test_a_metric_that_does_not_judge_or_has_no_interval_warns_of_nothing() -> None:
     without = [
-        comparison("l0", "neither", 5.0, 4.0, 6.0),
-        comparison("ce_increase_nats", "lower", 0.0, None, None),
+        comparison("l0", "lower", 0.0, 0.0, 0.0),
+        comparison("ce_increase_nats", "lower", 5.0, 4.0, 6.0),
+        comparison("fvu", "lower", 0.0, None, None),
     ]
     assert warnings(without) == []
 
