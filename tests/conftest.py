@@ -27,3 +27,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def no_workspace_of_yours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What takes the default workspace gets an empty one, not the project's."""
+    monkeypatch.setenv("SAE_WORKSPACE", str(tmp_path_factory.getbasetemp() / "default-workspace"))
