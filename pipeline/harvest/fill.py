@@ -123,11 +123,14 @@ def _measure_quality(task: StoreTask) -> None:
 
 def _mismatches(task: StoreTask, train: StoredArray, probes: list[tuple[int, np.ndarray]]) -> int:
     """How many probed rows differ on disk, at the position the order gives them."""
+    positions = task.order.position(np.array([row for row, _ in probes], np.int64))
+    numbers, slots = np.divmod(positions, train.shard_rows)
     wrong = 0
-    for row, given in probes:
-        number, slot = divmod(int(task.order.position(np.array([row]))[0]), train.shard_rows)
+    for number in np.unique(numbers).tolist():
         with ShardReader(task.folder.shard(train, number), train, number) as shard:
-            wrong += shard.row(slot).tobytes() != given.tobytes()
+            for index in np.flatnonzero(numbers == number):
+                stored = shard.row(int(slots[index]))
+                wrong += stored.tobytes() != probes[index][1].tobytes()
     return wrong
 
 
