@@ -10,6 +10,7 @@ import typer
 from pipeline.cli.place import workspace_of
 
 if TYPE_CHECKING:
+    from pipeline.cli.study_file import Proposal
     from pipeline.plan import Plan
     from pipeline.study.config import Study
     from pipeline.study.registry import Registry
@@ -48,7 +49,7 @@ def command(
     from pipeline.study.selection import Selection
 
     workspace = workspace_of(context)
-    content, registry = _study(workspace, study, dry_run=dry_run)
+    content, registry, proposal = _study(workspace, study)
     chosen = Selection.parse(
         layers=layers, seeds=seeds, models=model, kinds=sites, weights=weights, recipes=recipes
     )
@@ -56,6 +57,8 @@ def command(
         workspace, registry, chosen.sources(content), chosen.keys(content), dry_run=dry_run
     )
     show_plan(plan, as_json=as_json)
+    if proposal is not None and not dry_run:
+        proposal.register(workspace)
     if dry_run:
         if as_json:
             say({"plan": plan_json(plan)})
@@ -65,14 +68,15 @@ def command(
         make(workspace, plan, as_json=as_json)
 
 
-def _study(workspace: Workspace, given: str | None, *, dry_run: bool) -> tuple[Study, Registry]:
-    from pipeline.cli.study_file import named, newest, registered
+def _study(workspace: Workspace, given: str | None) -> tuple[Study, Registry, Proposal | None]:
+    from pipeline.cli.study_file import named, newest, proposed
 
     if given is None:
-        return newest(workspace)
+        return *newest(workspace), None
     if Path(given).is_file():
-        return registered(workspace, Path(given), replace=False, dry_run=dry_run)
-    return named(workspace, given)
+        proposal = proposed(workspace, Path(given), replace=False)
+        return proposal.study, proposal.registry, proposal
+    return *named(workspace, given), None
 
 
 def _queue(workspace: Workspace, plan: Plan, study: str, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ def command(context: typer.Context) -> None:
     import shutil
 
     from pipeline.cli.execution import make, show_plan
-    from pipeline.cli.study_file import registered
+    from pipeline.cli.study_file import proposed
     from pipeline.demo.next_commands import next_commands
     from pipeline.demo.results import results, shortfalls
     from pipeline.demo.table import table
@@ -24,8 +24,10 @@ def command(context: typer.Context) -> None:
 
     workspace = workspace_of(context)
     with as_file(files("pipeline.demo").joinpath("study.yaml")) as path:
-        study, registry = registered(workspace, path, replace=False, dry_run=False)
-    plan = make_plan(workspace, registry, study.sources(), study.keys())
+        given = proposed(workspace, path, replace=False)
+    given.register(workspace)
+    study = given.study
+    plan = make_plan(workspace, given.registry, study.sources(), study.keys())
     show_plan(plan, as_json=False)
     make(workspace, plan, as_json=False)
     saes = [work.cell.sae_id for work in plan.cells]

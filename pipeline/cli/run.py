@@ -26,14 +26,16 @@ def command(
 ) -> None:
     """Run a study: harvest, train, evaluate and compare; what exists is reused."""
     from pipeline.cli.execution import make, planned, say, show_plan
-    from pipeline.cli.study_file import registered
+    from pipeline.cli.study_file import proposed
     from pipeline.plan_text import plan_json
 
     workspace = workspace_of(context)
-    content, registry = registered(workspace, study, replace=replace, dry_run=dry_run)
-    plan = planned(workspace, registry, content.sources(), content.keys(), dry_run=dry_run)
+    given = proposed(workspace, study, replace=replace)
+    sources, keys = given.study.sources(), given.study.keys()
+    plan = planned(workspace, given.registry, sources, keys, dry_run=dry_run)
     show_plan(plan, as_json=as_json)
     if not dry_run:
+        given.register(workspace)
         make(workspace, plan, as_json=as_json)
     elif as_json:
         say({"plan": plan_json(plan)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StudyError
@@ -10,29 +11,33 @@ from pipeline.study.registry import Registration, Registry, register
 from pipeline.workspace import Workspace
 
 
-def registered(
-    workspace: Workspace, path: Path, *, replace: bool, dry_run: bool
-) -> tuple[Study, Registry]:
-    """A study file's content and the registry that knows it; a dry run writes nothing.
+@dataclass(frozen=True)
+class Proposal:
+    """A study file that was read, and the registry as it will be once the study is registered."""
+
+    study: Study
+    registry: Registry
+    yaml_text: str
+    replace: bool
+
+    def register(self, workspace: Workspace) -> None:
+        """Makes the study's names known. Only for a study whose plan was found sound."""
+        register(workspace, self.study, yaml_text=self.yaml_text, replace=self.replace)
+
+
+def proposed(workspace: Workspace, path: Path, *, replace: bool) -> Proposal:
+    """A study file's content, with nothing written: a study that is refused takes no names.
 
     Raises StudyError for a file that cannot be used, or that gives taken names another content.
     """
-    study = pinned_study(load_study(path), Registry.load(workspace))
-    text = path.read_text(encoding="utf-8")
-    if not dry_run:
-        register(workspace, study, yaml_text=text, replace=replace)
-        return study, Registry.load(workspace)
     known = Registry.load(workspace)
-    conflicts = known.conflicts(study)
-    if conflicts and not replace:
-        raise StudyError(
-            f"Study {study.study!r} gives taken names another content:\n  "
-            + "\n  ".join(conflicts)
-            + "\nChoose a new name for what differs, or pass --replace."
-        )
+    study = pinned_study(load_study(path), known)
+    text = path.read_text(encoding="utf-8")
+    if not replace:
+        known.refuse_conflicts(study)
     content = study.model_dump(mode="json")
     would_be = Registration(study.study, study_hash(study), "", text, content)
-    return study, Registry((*known.registrations, would_be))
+    return Proposal(study, Registry((*known.registrations, would_be)), text, replace)
 
 
 def pinned_study(study: Study, registry: Registry) -> Study:

@@ -149,6 +149,18 @@ class Registry:
                 "Names come from the studies that were run; `sae run` adds a study."
             )
 
+    def refuse_conflicts(self, study: Study) -> None:
+        """Raises StudyError where a study gives taken names another content."""
+        conflicts = self.conflicts(study)
+        if conflicts:
+            raise StudyError(
+                f"Study {study.study!r} gives taken names another content:\n  "
+                + "\n  ".join(conflicts)
+                + "\nModels and recipes are names of the whole workspace, so that results under "
+                "one name can be compared. Choose a new name for what differs, or pass --replace "
+                "to give the old name the new content from now on."
+            )
+
     def conflicts(self, study: Study) -> list[str]:
         """What a study says differently under names that are taken, one line each."""
         content = study.model_dump(mode="json")
@@ -175,15 +187,9 @@ def register(workspace: Workspace, study: Study, *, yaml_text: str, replace: boo
     with turn(workspace, "studies"):
         registry = Registry.load(workspace)
         current = {r.study: r for r in registry._newest}.get(study.study)
+        if not replace:
+            registry.refuse_conflicts(study)
         conflicts = registry.conflicts(study)
-        if conflicts and not replace:
-            raise StudyError(
-                f"Study {study.study!r} gives taken names another content:\n  "
-                + "\n  ".join(conflicts)
-                + "\nModels and recipes are names of the whole workspace, so that results under "
-                "one name can be compared. Choose a new name for what differs, or pass --replace "
-                "to give the old name the new content from now on."
-            )
         if current and current.study_hash == study_hash(study) and not conflicts:
             return
         _append(workspace, study, yaml_text)
