@@ -52,7 +52,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "several GB of CUDA packages. TORCH_INDEX=<url> chooses where torch comes from;"
 	@echo "now: $(if $(TORCH_INDEX),$(TORCH_INDEX),the registry that pip is set up with)."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/pip install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $(STAMP)
 

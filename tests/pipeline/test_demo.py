@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -103,7 +104,8 @@ def test_next_commands_exist(tmp_path: Path) -> None:
     assert len(lines) == 3
     for line in lines:
         words = line.split()
-        assert words[:3] == ["sae", "--workspace", str(tmp_path)]
+        assert shutil.which(words[0])
+        assert words[1:3] == ["--workspace", str(tmp_path)]
         assert words[3] in app.COMMANDS
 
 
