@@ -68,7 +68,10 @@ def _source_line(plan: Plan, number: int) -> str:
 
 
 def _work_lines(plan: Plan) -> list[str]:
-    lines = [f"the corpus of {name} is packed first" for name in plan.unpacked]
+    lines = [
+        f"the corpus of {name} is packed first, and says how many tokens there are"
+        for name in plan.unpacked
+    ]
     for (model, weights), works in plan.passes():
         rows = f"{_amount(works[0].rows, 'tokens')}" if works[0].rows else "all train tokens"
         lines.append(

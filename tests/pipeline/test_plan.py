@@ -138,7 +138,10 @@ def test_an_unpacked_corpus_is_packed_first_and_asks_for_no_states(
     monkeypatch.setattr("pipeline.training.run.training_state", no_hash_yet)
     plan = planned()
     assert plan.unpacked == ("lm",)
-    assert "work   the corpus of lm is packed first" in plan_lines(plan)
+    assert (
+        "work   the corpus of lm is packed first, and says how many tokens there are"
+        in plan_lines(plan)
+    )
 
 
 def test_a_diverged_sae_is_neither_trained_nor_evaluated_again(
