@@ -1,0 +1,29 @@
+"""Every architecture's training loss written down a second time: dense, slow, from the formulas.
+
+One file an architecture, named after it, found from its name. It defines `loss(sae, x, context)`,
+which gives the total loss and the dense activations (n, f), and `SETTINGS`, the fields of a small
+configuration that the shared tests train. Optional: `RECOVERY`, fields that replace those where
+known directions are to be recovered; `RECOVERED`, the least MMCS there where it is not 0.9, with
+`WHY`, the reason.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+NOT_ARCHITECTURES = {"__init__", "terms"}
+
+
+def judges() -> dict[str, ModuleType]:
+    """The second writings by architecture."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return {f.stem: _loaded(f) for f in files if f.stem not in NOT_ARCHITECTURES}
+
+
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
