@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.threads import wait_briefly
+
 
 def main(chosen: list[str]) -> int:
     """Runs `bench_<name>.py` for the chosen names, or all; gives the number that failed."""
@@ -14,6 +16,7 @@ def main(chosen: list[str]) -> int:
     unknown = [name for name in chosen if name not in names]
     if unknown:
         sys.exit(f"error: no benchmark {', '.join(unknown)}. Allowed: {', '.join(names)}.")
+    wait_briefly()
     failed = 0
     for name in chosen or names:
         print(f"\n== {name}", flush=True)

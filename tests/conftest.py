@@ -8,10 +8,13 @@ import socket
 
 import pytest
 
+from pipeline.threads import wait_briefly
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def pytest_configure() -> None:
+    wait_briefly()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("MPLBACKEND", "Agg")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import UserError
+from pipeline.threads import wait_briefly
 
 COMMANDS = ("init", "run", "demo", "backfill", "sql", "status", "ui", "gc")
 BAD_INPUT = 2
@@ -21,6 +22,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `sae`; exits with 0, 2 for input that cannot be used, 130 when interrupted."""
+    wait_briefly()
     given = _workspace_first(list(sys.argv[1:] if arguments is None else arguments))
     sys.exit(_exit_code(given))
 
