@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LossScale = Literal["none", "dataset_variance", "token_variance", "token_deviation"]
+
 
 class SaeConfig(BaseModel):
     """Configuration of one SAE: its architecture, size, optimiser and token budget.
@@ -42,6 +44,11 @@ class SaeConfig(BaseModel):
         1.0,
         gt=0,
         description="Largest gradient norm of one latent's row (b_dec: of the whole); none: any.",
+    )
+    loss_scale: LossScale = Field(
+        "none",
+        description="What the squared error is divided by: 1, the inputs' variance, or each "
+        "token's ‖x − x̄‖² or its root; penalties' weights and clip are not rescaled, AuxK is.",
     )
     bias_init: Literal["geometric_median", "mean", "zero"] = Field(
         "geometric_median", description="Where b_dec starts, from the source's statistics."

@@ -41,6 +41,8 @@ class Trainee:
         self.total_variance = (
             statistics.total_variance / statistics.mean_square_norm * statistics.width
         )
+        scale = self.sae.input_scale
+        self.mean = statistics.mean.to(scale.dtype).to(device) * scale
         counters = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
         self.since_fired = counters
         self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -121,6 +123,7 @@ class Trainee:
             since_fired=self.since_fired,
             dead_window=self.config.dead_window,
             total_variance=self.total_variance,
+            mean=self.mean,
         )
 
     def _healthy(self, total: torch.Tensor, gradient_norm: torch.Tensor) -> torch.Tensor:

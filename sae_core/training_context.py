@@ -13,7 +13,7 @@ class TrainingContext:
 
     `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
     tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
-    s²·E‖x − mean‖².
+    s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it.
     """
 
     progress: float
@@ -21,6 +21,7 @@ class TrainingContext:
     since_fired: torch.Tensor
     dead_window: int
     total_variance: float
+    mean: torch.Tensor | None = None
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
         """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts."""

@@ -25,6 +25,7 @@ from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.packing import packed
+from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
@@ -59,11 +60,9 @@ class ReluSae(Sae):
         centred = scaled - self.b_dec.detach()
         dense = linear(centred, self.W_enc, self.training_bias()).relu()
         error = scaled - torch.addmm(self.b_dec, dense, self.W_dec)
-        terms = {
-            "reconstruction": error.square().sum() / len(x),
-            "l1": dense.sum() / len(x),
-        }
-        total = terms["reconstruction"] + self._l1_weight(context.progress) * terms["l1"]
+        measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
+        terms = {"reconstruction": measured, "l1": dense.sum() / len(x)}
+        total = total + self._l1_weight(context.progress) * terms["l1"]
         return LossTerms(total, terms), _dense_activity(dense.detach())
 
     def encoder_gain(self) -> float:

@@ -24,6 +24,7 @@ from sae_core.auxiliary_loss import auxk_loss, auxk_width
 from sae_core.code import SparseCode
 from sae_core.config import SaeConfig, check_active
 from sae_core.loss_terms import Activity, LossTerms, activity_of
+from sae_core.reconstruction import loss_unit, reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
@@ -62,13 +63,13 @@ class TopKSae(Sae):
         indices, values = linear_topk(centred, self.W_enc, bias, k)
         error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
         activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
-        terms = {"reconstruction": error.square().sum() / len(x)}
-        total = terms["reconstruction"]
+        measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
+        terms = {"reconstruction": measured}
         if self.config.auxk_weight:
             dead = context.dead_latents(activity.fired, len(x))
             k_aux = self.config.k_aux or auxk_width(self.width)
             terms["auxk"] = auxk_loss(self, centred, error, dead=dead, k_aux=k_aux)
-            weight = self.config.auxk_weight * context.total_variance
+            weight = self.config.auxk_weight * loss_unit(self.config.loss_scale, context)
             total = total + weight * terms["auxk"]
         return LossTerms(total, terms), activity
 
