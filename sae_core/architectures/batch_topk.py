@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from sae_kernels import linear_batch_topk, ragged_decode
 from torch.nn.functional import linear
 
 from sae_core.auxiliary_loss import auxk_loss, auxk_width
 from sae_core.code import SparseCode
-from sae_core.config import SaeConfig, check_active
+from sae_core.config import ActiveLatentsConfig
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.packing import packed
 from sae_core.reconstruction import loss_unit, reconstruction_loss
@@ -33,7 +33,7 @@ from sae_core.threshold import solve_threshold
 from sae_core.training_context import TrainingContext
 
 
-class BatchTopKConfig(SaeConfig):
+class BatchTopKConfig(ActiveLatentsConfig):
     """BatchTopK's configuration."""
 
     architecture: Literal["batch_topk"] = Field("batch_topk", description="BatchTopK.")
@@ -45,11 +45,6 @@ class BatchTopKConfig(SaeConfig):
     threshold_beta: float = Field(
         0.999, ge=0, lt=1, description="Decay of the threshold's moving average over batches."
     )
-
-    @model_validator(mode="after")
-    def _k_fits(self) -> BatchTopKConfig:
-        check_active(self.k, self.n_latents)
-        return self
 
 
 class BatchTopKSae(Sae):
@@ -90,7 +85,7 @@ class BatchTopKSae(Sae):
         """Reconstruction and AuxK on activations x (n, d)."""
         scaled = self.scaled(x)
         centred = scaled - self.b_dec.detach()
-        count = len(x) * self.config.k
+        count = len(x) * self.config.k_at(context.progress)
         code = linear_batch_topk(centred, self.W_enc, self.training_bias(), count)
         error = scaled - ragged_decode(code, self.W_dec, self.b_dec)
         activity = activity_of(code.columns, code.values.detach(), n=len(x), f=self.n_latents)

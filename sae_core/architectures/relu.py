@@ -27,6 +27,7 @@ from sae_core.loss_terms import Activity, LossTerms
 from sae_core.packing import packed
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
+from sae_core.schedule import penalty_factor
 from sae_core.training_context import TrainingContext
 
 
@@ -62,16 +63,13 @@ class ReluSae(Sae):
         error = scaled - torch.addmm(self.b_dec, dense, self.W_dec)
         measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
         terms = {"reconstruction": measured, "l1": dense.sum() / len(x)}
-        total = total + self._l1_weight(context.progress) * terms["l1"]
+        ramp = penalty_factor(self.config.l1_warmup_share, progress=context.progress)
+        total = total + ramp * self.config.l1 * terms["l1"]
         return LossTerms(total, terms), _dense_activity(dense.detach())
 
     def encoder_gain(self) -> float:
         """Half of random latents are active: with this gain their sum has the input's size."""
         return min(1.0, 2 * self.width / self.n_latents)
-
-    def _l1_weight(self, progress: float) -> float:
-        share = self.config.l1_warmup_share
-        return self.config.l1 * (min(1.0, progress / share) if share else 1.0)
 
 
 def _dense_activity(dense: torch.Tensor) -> Activity:

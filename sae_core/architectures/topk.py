@@ -17,32 +17,26 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from sae_kernels import linear_topk, sparse_decode
 
 from sae_core.auxiliary_loss import auxk_loss, auxk_width
 from sae_core.code import SparseCode
-from sae_core.config import SaeConfig, check_active
+from sae_core.config import ActiveLatentsConfig
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.reconstruction import loss_unit, reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
 
-class TopKConfig(SaeConfig):
+class TopKConfig(ActiveLatentsConfig):
     """TopK's configuration."""
 
     architecture: Literal["topk"] = Field("topk", description="TopK.")
-    k: int = Field(ge=1, description="Active latents per token.")
     k_aux: int | None = Field(
         None, ge=1, description="Dead latents per token in AuxK; none: power of two near d / 2."
     )
     auxk_weight: float = Field(1 / 32, ge=0, description="Weight of AuxK; 0 switches it off.")
-
-    @model_validator(mode="after")
-    def _k_fits(self) -> TopKConfig:
-        check_active(self.k, self.n_latents)
-        return self
 
 
 class TopKSae(Sae):
@@ -59,7 +53,7 @@ class TopKSae(Sae):
         """Reconstruction and AuxK on activations x (n, d)."""
         scaled = self.scaled(x)
         centred = scaled - self.b_dec.detach()
-        k, bias = self.config.k, self.training_bias()
+        k, bias = self.config.k_at(context.progress), self.training_bias()
         indices, values = linear_topk(centred, self.W_enc, bias, k)
         error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
         activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)

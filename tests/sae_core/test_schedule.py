@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from sae_core.architectures import config_class
-from sae_core.schedule import lr_factor
+from sae_core.architectures import config_class, names
+from sae_core.config import ActiveLatentsConfig
+from sae_core.schedule import annealed_k, lr_factor, penalty_factor
+from sae_core.toy import Superposition, statistics_of
+from sae_core.trainee import Trainee
 
 
 def factors(**fields: object) -> list[float]:
@@ -21,3 +25,46 @@ def test_it_rises_stays_and_falls_and_is_never_zero():
 
 def test_without_phases_it_is_constant():
     assert factors(warmup_share=0.0, decay_share=0.0) == [1.0] * 100
+
+
+def test_a_penalty_rises_from_zero_and_stays():
+    assert [penalty_factor(0.5, progress=p / 4) for p in range(5)] == [0.0, 0.5, 1.0, 1.0, 1.0]
+    assert penalty_factor(0.0, progress=0.0) == 1.0
+
+
+def test_k_falls_linearly_from_its_multiple_and_stays():
+    found = [annealed_k(8, multiple=4.0, share=0.5, progress=p / 8) for p in range(9)]
+    assert found == [32, 26, 20, 14, 8, 8, 8, 8, 8]
+    assert [annealed_k(8, multiple=1.0, share=0.0, progress=p / 8) for p in range(9)] == [8] * 9
+
+
+ANNEALED = {"n_latents": 48, "k": 3, "k_start_multiple": 4.0, "k_anneal_share": 0.5}
+with_k = pytest.mark.parametrize(
+    "name", [n for n in names() if issubclass(config_class(n), ActiveLatentsConfig)]
+)
+
+
+@with_k
+def test_k_anneals_in_training(name):
+    toy = Superposition()
+    config = config_class(name)(**ANNEALED, tokens=640, batch_size=64)
+    trainee = Trainee(config, name="a", statistics=statistics_of(toy.sample(512, step=9)), seed=0)
+    found = [float(trainee.step(toy.sample(64, step=s))["l0"]) for s in range(10)]
+    assert found[0] == pytest.approx(12, abs=1)
+    assert found[0] > found[2] > found[4] > found[5]
+    assert found[5:] == pytest.approx([3.0] * 5, abs=0.1)
+
+
+@with_k
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"k_start_multiple": 20.0}, r"are 60 active latents of n_latents = 48.*Lower k_start"),
+        ({"k_start_multiple": 1.0}, "k would not move.*Set both or neither"),
+        ({"k_anneal_share": 0.0}, "k would not move"),
+        ({"k_start_multiple": 0.5}, "greater than or equal to 1"),
+    ],
+)
+def test_impossible_annealing_is_refused(name, fields, message):
+    with pytest.raises(ValidationError, match=message):
+        config_class(name)(**(ANNEALED | fields), tokens=640)
