@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sae_core.schedule import annealed_k
 
+CALIBRATED_ROWS = 4096  # one scalar is measured on them: its error is far below 1 %
 LossScale = Literal["none", "dataset_variance", "token_variance", "token_deviation"]
 
 
@@ -58,6 +59,14 @@ class SaeConfig(BaseModel):
     dictionary_init: Literal["random", "data"] = Field(
         "random", description="Directions at the start: random ones, or centred data rows."
     )
+    encoder_init: Literal["transpose", "independent"] = Field(
+        "transpose", description="Encoder rows at the start: the decoder's, or other random ones."
+    )
+    encoder_scale: Literal["fixed", "calibrated"] = Field(
+        "fixed",
+        description="The encoder's size at the start: the architecture's, or such that "
+        "reconstructions of calibration rows have the size of their inputs.",
+    )
     dead_window_share: float = Field(
         0.1, gt=0, le=1, description="A latent is dead after this share of the budget unfired ..."
     )
@@ -74,6 +83,12 @@ class SaeConfig(BaseModel):
     def dead_window(self) -> int:
         """Tokens without firing after which a latent counts as dead."""
         return max(1, min(self.dead_window_tokens, int(self.tokens * self.dead_window_share)))
+
+    @property
+    def init_rows(self) -> int:
+        """Calibration rows that the start is made from; 0 where statistics are enough."""
+        data = 2 * self.n_latents if self.dictionary_init == "data" else 0
+        return max(data, CALIBRATED_ROWS if self.encoder_scale == "calibrated" else 0)
 
     @model_validator(mode="after")
     def _phases_fit(self) -> SaeConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch.nn.functional import normalize
 
@@ -14,10 +16,12 @@ from sae_core.statistics import SourceStatistics
 def initialise(
     sae: Sae, statistics: SourceStatistics, *, seed: int, init_rows: torch.Tensor | None = None
 ) -> None:
-    """Sets scale and parameters: s with E‖s x‖² = d, unit directions, encoder = decoder transpose.
+    """Sets scale and parameters: s with E‖s x‖² = d, unit directions, the encoder, b_dec.
 
-    Directions are random, or with `dictionary_init: data` centred rows of `init_rows` (m, d); b_dec
-    starts at the source's geometric median, mean or 0. Draws depend on the seed alone.
+    Directions are random, or with `dictionary_init: data` centred rows of `init_rows` (m, d). The
+    encoder is the decoder's transpose or other random unit rows, times the architecture's gain or
+    the number that gives reconstructions of `init_rows` their inputs' size. b_dec starts at the
+    source's geometric median, mean or 0. Draws depend on the seed alone.
     Raises ValueError for statistics of another width, constant activations, or missing rows.
     """
     _check(sae, statistics)
@@ -26,8 +30,14 @@ def initialise(
     sae.b_dec.copy_(_centre(sae, statistics) * scale)
     directions = _directions(sae, seed=seed, init_rows=init_rows)
     sae.W_dec.copy_(directions)
-    sae.W_enc.copy_(directions * sae.encoder_gain())
+    rows = directions
+    if sae.config.encoder_init == "independent":
+        draw = torch.randn(sae.W_enc.shape, generator=generator(seed, "encoder"))
+        rows = normalize(draw).to(directions.device)
+    sae.W_enc.copy_(rows * sae.encoder_gain())
     sae.b_enc.zero_()
+    if sae.config.encoder_scale == "calibrated":
+        sae.W_enc.mul_(_size_ratio(sae, init_rows))
 
 
 def _check(sae: Sae, statistics: SourceStatistics) -> None:
@@ -63,3 +73,30 @@ def _directions(sae: Sae, *, seed: int, init_rows: torch.Tensor | None) -> torch
     chosen = torch.randperm(len(init_rows), generator=generator(seed, "dictionary"))
     rows = init_rows[chosen[: sae.n_latents].to(init_rows.device)]
     return normalize(sae.centred(rows.to(sae.b_dec.device)))
+
+
+def _size_ratio(sae: Sae, rows: torch.Tensor | None) -> torch.Tensor:
+    """sqrt(Σ ‖x − b‖² / Σ ‖x̂ − b‖²) over calibration rows, b = b_dec / s; 0-d.
+
+    x̂ is made by a calibrated copy, so that rules that need thresholds have theirs. Where codes are
+    homogeneous in the encoder (ReLU, TopK, BatchTopK with b_enc = 0) the ratio makes both equal.
+    Differs from Gao et al. (2024), whose code measures on random unit vectors.
+    """
+    if rows is None or len(rows) == 0:
+        raise ValueError(
+            "encoder_scale 'calibrated' got no rows. Allowed: at least one. Pass init_rows, or use "
+            "encoder_scale 'fixed'."
+        )
+    rows = rows.to(sae.b_dec.device)
+    probe = copy.deepcopy(sae)
+    probe.calibrate([rows])
+    bias = sae.b_dec / sae.input_scale
+    made = (probe(rows) - bias).double().square().sum()
+    if not made > 0:
+        raise ValueError(
+            "encoder_scale 'calibrated' found that all reconstructions are 0 at the start: no "
+            "number gives them a size. Allowed: an SAE whose start reconstructs something. Use "
+            "encoder_scale 'fixed'."
+        )
+    wanted = (rows - bias).double().square().sum()
+    return (wanted / made).sqrt().to(sae.W_enc.dtype)

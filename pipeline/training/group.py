@@ -80,8 +80,8 @@ def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Memb
     """The run's trainee, new or exactly as its last checkpoint left it."""
     recipe = run.cell.recipe
     rows = None
-    if recipe.dictionary_init == "data":
-        rows = torch.cat(list(store.calibration(max_rows=2 * recipe.n_latents)))
+    if recipe.init_rows:
+        rows = torch.cat(list(store.calibration(max_rows=recipe.init_rows)))
     try:
         trainee = Trainee(
             recipe,

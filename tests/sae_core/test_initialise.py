@@ -5,16 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sae_core.architectures import build, config_class
-from sae_core.initialise import initialise
+from sae_core.architectures import build, config_class, names
+from sae_core.initialise import _size_ratio, initialise
 from sae_core.toy import Superposition, statistics_of
 
 X = Superposition(offset=5.0).sample(4096, step=0)
 STATISTICS = statistics_of(X)
+SIZE_TOLERANCE: dict[str, float] = {}  # of architectures whose codes are not homogeneous
 
 
 def started(name: str = "topk", *, seed: int = 0, init_rows=None, **fields: object):
-    k = {} if name == "relu" else {"k": 2}
+    k = {"k": 2} if "k" in config_class(name).model_fields else {}
     sae = build(config_class(name)(n_latents=64, tokens=10, **k, **fields), width=32)
     initialise(sae, STATISTICS, seed=seed, init_rows=init_rows)
     return sae
@@ -79,3 +80,54 @@ def test_statistics_of_another_width_are_refused():
     sae = build(config_class("topk")(n_latents=64, tokens=10, k=2), width=16)
     with pytest.raises(ValueError, match="width 32"):
         initialise(sae, STATISTICS, seed=0)
+
+
+def test_an_independent_encoder_shares_nothing_with_the_decoder():
+    sae = started(encoder_init="independent")
+    assert torch.equal(sae.W_dec, started().W_dec)
+    torch.testing.assert_close(sae.W_enc.norm(dim=1), torch.ones(64))
+    cosines = (sae.W_enc * sae.W_dec).detach().sum(1)
+    assert cosines.mean().abs() < 3 / (64 * 32) ** 0.5
+    assert torch.equal(sae.W_enc, started(encoder_init="independent").W_enc)
+    assert not torch.equal(sae.W_enc, started(encoder_init="independent", seed=1).W_enc)
+
+
+@pytest.mark.parametrize("encoder", ["transpose", "independent"])
+@pytest.mark.parametrize("name", names())
+def test_a_calibrated_start_reconstructs_at_the_size_of_its_input(name, encoder):
+    sae = started(name, encoder_scale="calibrated", encoder_init=encoder, init_rows=X)
+    before = {key: value.clone() for key, value in sae.state_dict().items()}
+    sae.calibrate([X])
+    bias = sae.b_dec / sae.input_scale
+    ratio = ((sae(X) - bias).square().sum() / (X - bias).square().sum()).detach()
+    assert float(ratio) == pytest.approx(1, abs=SIZE_TOLERANCE.get(name, 1e-3))
+    fixed = started(name, encoder_init=encoder)
+    torch.testing.assert_close(before["W_dec"], fixed.W_dec.detach())
+    directions = torch.nn.functional.normalize(before["W_enc"])
+    torch.testing.assert_close(directions, torch.nn.functional.normalize(fixed.W_enc.detach()))
+
+
+def test_calibration_leaves_no_trace_but_the_encoders_size():
+    sae = started("batch_topk", encoder_scale="calibrated", init_rows=X)
+    assert sae.threshold.isnan()
+
+
+def test_calibrating_needs_rows_and_something_to_scale():
+    with pytest.raises(ValueError, match="'calibrated' got no rows"):
+        started(encoder_scale="calibrated")
+    sae = build(config_class("topk")(n_latents=64, tokens=10, k=2), width=32)
+    with pytest.raises(ValueError, match="all reconstructions are 0 at the start"):
+        _size_ratio(sae, X)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 0),
+        ({"dictionary_init": "data"}, 128),
+        ({"encoder_scale": "calibrated"}, 4096),
+        ({"dictionary_init": "data", "encoder_scale": "calibrated"}, 4096),
+    ],
+)
+def test_a_configuration_says_how_many_rows_its_start_needs(fields, rows):
+    assert config_class("topk")(n_latents=64, tokens=10, k=2, **fields).init_rows == rows
