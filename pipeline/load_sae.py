@@ -58,8 +58,9 @@ def _file_of(path: Path) -> Path:
 def _why_missing(folder: Path) -> str:
     if (folder / DONE_FILE).exists():
         return (
-            "its training diverged, so there is no finished SAE. See status in the table `saes`; "
-            "a smaller learning rate in the recipe is the usual cure."
+            "its training diverged, so there is no finished SAE. See status in the table `saes` "
+            "and the reasons in the table `metrics`; a smaller learning rate in the recipe is the "
+            "usual cure."
         )
     return (
         "its training has not finished, or this is no SAE folder. Run the study again to finish "

@@ -46,6 +46,8 @@ class Trainee:
         counters = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
         self.since_fired = counters
         self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self.first_bad_term = self.first_bad_step.clone()
+        self._judged: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -58,6 +60,13 @@ class Trainee:
         step = int(self.first_bad_step)
         return None if step < 0 else step
 
+    @property
+    def diverged_in(self) -> str | None:
+        """What was not finite at that step: the first such of the loss's terms in their order,
+        `loss` where only their sum was not, `gradient_norm` where the whole loss was finite."""
+        term = int(self.first_bad_term)
+        return None if term < 0 else self._judged[term]
+
     def step(self, x: torch.Tensor) -> dict[str, torch.Tensor | float]:
         """One training step on activations x (n, d); gives the step's measurements.
 
@@ -69,7 +78,7 @@ class Trainee:
         terms, activity = self.sae.losses(x, self._context())
         gradients = torch.autograd.grad(terms.total, self.optimiser.parameters)
         ready, gradient_norm = self.optimiser.prepare(gradients)
-        healthy = self._healthy(terms.total.detach(), gradient_norm)
+        healthy = self._healthy(terms, gradient_norm)
         lr = self.config.learning_rate * lr_factor(self.config, seen=self.tokens_seen, n=n)
         self.optimiser.step(ready, lr=lr, healthy=healthy)
         self.sae.observe(activity, healthy)
@@ -126,12 +135,18 @@ class Trainee:
             mean=self.mean,
         )
 
-    def _healthy(self, total: torch.Tensor, gradient_norm: torch.Tensor) -> torch.Tensor:
-        """Whether all steps so far were finite, 0-d bool; notes the first that was not."""
+    def _healthy(self, terms: LossTerms, gradient_norm: torch.Tensor) -> torch.Tensor:
+        """Whether all steps so far were finite, 0-d bool; notes the first that was not, and why."""
+        judged = {**terms.terms, "loss": terms.total, "gradient_norm": gradient_norm}
+        self._judged = tuple(judged)
+        finite = torch.stack([value.detach() for value in judged.values()]).isfinite()
         unmarked = self.first_bad_step < 0
-        healthy = unmarked & total.isfinite() & gradient_norm.isfinite()
+        healthy = unmarked & finite.all()
         first_now = unmarked & ~healthy
         self.first_bad_step = torch.where(first_now, self.step_count, self.first_bad_step)
+        # argmin gives the first False
+        term = finite.to(torch.uint8).argmin()
+        self.first_bad_term = torch.where(first_now, term, self.first_bad_term)
         return healthy
 
     def _measurements(self, terms: LossTerms) -> dict[str, torch.Tensor]:
@@ -145,5 +160,9 @@ class Trainee:
     def _tensors(self) -> dict[str, torch.Tensor]:
         sae = {f"sae.{name}": tensor for name, tensor in self.sae.state_dict().items()}
         adam = {f"adam.{name}": tensor for name, tensor in self.optimiser.state().items()}
-        counters = {"since_fired": self.since_fired, "first_bad_step": self.first_bad_step}
+        counters = {
+            "since_fired": self.since_fired,
+            "first_bad_step": self.first_bad_step,
+            "first_bad_term": self.first_bad_term,
+        }
         return sae | adam | counters

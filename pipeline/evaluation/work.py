@@ -29,11 +29,11 @@ from sae_core.metrics.definition import Measured
 
 def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Report) -> None:
     """Measures SAEs of one source that were not measured yet; their rows show all at once."""
-    diverged = {one.sae: step for one in missing if (step := _diverged_at(one)) is not None}
+    diverged = {one.sae: how for one in missing if (how := _divergence(one)) is not None}
     sound = [one for one in missing if one.sae not in diverged]
     sums = Measurements(_tables(workspace, sound, report=report))
     own = {one.sae: numbers(one, sums.of(one)) for one in sound} | {
-        sae: missing_numbers(f"training diverged at step {step}") for sae, step in diverged.items()
+        sae: missing_numbers(how) for sae, how in diverged.items()
     }
     pairing = pair_up(workspace, sound, sums, report=report)
     run = new_run_id("evaluation")
@@ -44,9 +44,9 @@ def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Rep
         write_record(one.folder, EvaluationRecord(one.evaluation_hash, run, own[one.sae]))
 
 
-def _diverged_at(one: Evaluation) -> int | None:
+def _divergence(one: Evaluation) -> str | None:
     done = read_done(one.folder, one.sae_hash)
-    return done.diverged_at if done is not None and done.status == "diverged" else None
+    return done.divergence if done is not None and done.status == "diverged" else None
 
 
 def _tables(

@@ -58,6 +58,7 @@ def _done(member: Member, store: ActivationStore) -> Done:
         final=finite_values(final),
         diverged_at=trainee.diverged,
         last_good_step=member.saved_step,
+        diverged_in=trainee.diverged_in,
     )
 
 

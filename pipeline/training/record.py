@@ -32,8 +32,9 @@ DONE_FILE = "done.json"
 class Done:
     """What done.json says of a finished run.
 
-    `status` is 'ok' or 'diverged'; a diverged run names the step whose loss was not finite and
-    the step of its last good checkpoint (None where it diverged before the first one).
+    `status` is 'ok' or 'diverged'; a diverged run names the step whose loss was not finite, the
+    term that was not (loss_terms.py; None in records of older versions), and the step of its last
+    good checkpoint (None where it diverged before the first one).
     """
 
     sae: str
@@ -47,6 +48,20 @@ class Done:
     final: dict[str, float | None]
     diverged_at: int | None
     last_good_step: int | None
+    diverged_in: str | None = None
+
+    @property
+    def divergence(self) -> str:
+        """Where and in what a diverged run went wrong, and what is left of it, in one sentence."""
+        what = (
+            f" ({self.diverged_in} was the first that was not finite)" if self.diverged_in else ""
+        )
+        kept = (
+            "it was never checkpointed before"
+            if self.last_good_step is None
+            else f"its last good checkpoint is of step {self.last_good_step}"
+        )
+        return f"training diverged at step {self.diverged_at}{what}; {kept}"
 
     @property
     def tokens_per_second(self) -> float:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sae_core.architectures import config_class
+from sae_core.loss_terms import LossTerms
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 
@@ -76,4 +77,23 @@ def test_a_non_finite_gradient_with_a_finite_loss_counts_as_divergence():
     one.optimiser.prepare = lambda gradients: (list(gradients), torch.tensor(torch.inf))
     one.step(TOY.sample(64, step=0))
     assert one.diverged == 0
+    assert one.diverged_in == "gradient_norm"
     assert torch.equal(before["sae.W_enc"], one.sae.W_enc)
+
+
+def test_the_first_term_that_is_not_finite_is_named_and_kept():
+    config = config_class("relu")(n_latents=64, tokens=640, batch_size=64, l1_warmup_share=0.0)
+    one = Trainee(config, name="a", statistics=STATISTICS, seed=0)
+    one.step(TOY.sample(64, step=0))
+    assert one.diverged_in is None
+    true_losses = one.sae.losses
+
+    def poisoned(x, context):
+        terms, activity = true_losses(x, context)
+        bad = terms.terms["l1"] * torch.inf
+        return LossTerms(terms.total + bad, terms.terms | {"l1": bad}), activity
+
+    one.sae.losses = poisoned
+    one.step(TOY.sample(64, step=1))
+    one.step(TOY.sample(64, step=2) * torch.nan)
+    assert (one.diverged, one.diverged_in) == (1, "l1")

@@ -204,7 +204,8 @@ def test_a_diverged_sae_has_reasons_instead_of_numbers(world: World) -> None:
     sound = world.put(world.cell(seed=1), drawn_sae(1))
     diverged = world.put(world.cell(), drawn_sae(0), status="diverged")
     result, other = world.evaluate(diverged, sound)
-    assert {m.reason for m in result.metrics.values()} == {"training diverged at step 7"}
+    (reason,) = {m.reason for m in result.metrics.values()}
+    assert reason.startswith("training diverged at step 7")
     assert len(result.firing_frequency) == 0
     assert other.metrics["fvu"].value is not None
     assert world.rows("SELECT count(*) AS n FROM dictionary_matches") == [{"n": 0}]
