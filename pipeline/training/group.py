@@ -47,7 +47,8 @@ class CheckpointInterval:
 
 @dataclass
 class Member:
-    """One SAE of a group: its trainee, its curve so far, the time spent on it, what is saved."""
+    """One SAE of a group: its trainee, its curve so far, the time spent on it, what is saved,
+    and its tokens at the last report."""
 
     run: Run
     trainee: Trainee
@@ -55,6 +56,7 @@ class Member:
     seconds: float = 0.0
     wait_seconds: float = 0.0
     saved_step: int | None = None
+    told_tokens: int = 0
 
     @property
     def standing(self) -> Standing:
@@ -101,7 +103,9 @@ def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Memb
     except ValueError as error:
         raise CheckpointError(f"The training checkpoint in {run.folder}: {error}") from error
     now = checkpoint.standing
-    return Member(run, trainee, checkpoint.curve, now.seconds, now.wait_seconds, now.step)
+    return Member(
+        run, trainee, checkpoint.curve, now.seconds, now.wait_seconds, now.step, now.tokens
+    )
 
 
 def train_group(
@@ -146,7 +150,10 @@ def _save(members: Sequence[Member]) -> None:
 
 
 def _note(members: Sequence[Member], news: TrainReport, clock: _Clock) -> None:
-    """Adds a report to the curves and its time to the members that were in it."""
+    """Adds a report to the curves and its time to the members that were in it.
+
+    `tokens_per_second` is the pass's: tokens that every member saw, per second of them all.
+    """
     elapsed, waited = clock.lap()
     for member in members:
         if member.run.name not in news.metrics:
@@ -155,6 +162,9 @@ def _note(members: Sequence[Member], news: TrainReport, clock: _Clock) -> None:
         member.wait_seconds += waited
         values = {name: float(value) for name, value in news.metrics[member.run.name].items()}
         values["wait_share"] = waited / elapsed if elapsed else 0.0
+        tokens = news.tokens - member.told_tokens
+        values["tokens_per_second"] = tokens / elapsed if elapsed else math.nan
+        member.told_tokens = news.tokens
         member.curve = member.curve.extended(news.step, news.tokens, values)
 
 

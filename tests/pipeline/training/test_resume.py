@@ -33,7 +33,8 @@ def bits(workspace: Workspace, wanted: Cell) -> tuple[str, bytes]:
 
 def curve_of(results: list) -> list:
     """The curve without what depends on the clock."""
-    return [row for result in results for row in result.curve if row.metric != "wait_share"]
+    timed = {"wait_share", "tokens_per_second"}
+    return [row for result in results for row in result.curve if row.metric not in timed]
 
 
 def interrupted(workspace: Workspace, cells: list[Cell], store: ToyStore, at: int) -> None:

@@ -39,7 +39,9 @@ def test_a_trained_sae_is_a_folder_a_row_and_a_curve(workspace: Workspace, store
     assert 0 <= row["wait_share"] <= 1
     assert Path(row["path"]) == result.path
     curve = query(workspace, "SELECT * FROM training_curve").to_pylist()
-    assert {r["metric"] for r in curve} >= {"fvu", "l0", "loss", "dead_share", "wait_share"}
+    wanted = {"fvu", "l0", "loss", "dead_share", "lr", "gradient_norm", "wait_share"}
+    assert {r["metric"] for r in curve} >= wanted | {"reconstruction", "tokens_per_second"}
+    assert all(r["value"] > 0 for r in curve if r["metric"] == "tokens_per_second")
     assert len(curve) == len(result.curve)
     assert json.loads((result.path / CONFIG_FILE).read_text())["sae_hash"] == result.sae_hash
 
@@ -121,6 +123,8 @@ def test_a_diverged_sae_is_told_and_the_others_go_on(
     assert done is not None
     assert done.diverged_at is not None
     assert done.last_good_step is None or done.last_good_step <= done.diverged_at
+    assert done.diverged_in in {"reconstruction", "l1", "loss", "gradient_norm"}
+    assert f"step {done.diverged_at} ({done.diverged_in} was the first" in done.divergence
     with pytest.raises(CheckpointError, match="diverged"):
         load(results[0].path)
     rows = query(workspace, "SELECT recipe, status FROM saes ORDER BY recipe").to_pylist()
