@@ -16,12 +16,13 @@ from sae_core.statistics import SourceStatistics
 def initialise(
     sae: Sae, statistics: SourceStatistics, *, seed: int, init_rows: torch.Tensor | None = None
 ) -> None:
-    """Sets scale and parameters: s with E‖s x‖² = d, unit directions, the encoder, b_dec.
+    """Sets scale and parameters: s with E‖s x‖² = d, the dictionary, the encoder, b_dec.
 
     Directions are random, or with `dictionary_init: data` centred rows of `init_rows` (m, d). The
-    encoder is the decoder's transpose or other random unit rows, times the architecture's gain or
-    the number that gives reconstructions of `init_rows` their inputs' size. b_dec starts at the
-    source's geometric median, mean or 0. Draws depend on the seed alone.
+    encoder is the decoder's transpose or other random unit rows. Norms are the architecture's
+    gains, by default 1, or the encoder's is the number that gives reconstructions of `init_rows`
+    their inputs' size. b_dec starts at the source's geometric median, mean or 0. Draws depend on
+    the seed alone.
     Raises ValueError for statistics of another width, constant activations, or missing rows.
     """
     _check(sae, statistics)
@@ -29,7 +30,7 @@ def initialise(
     sae.input_scale.fill_(scale)
     sae.b_dec.copy_(_centre(sae, statistics) * scale)
     directions = _directions(sae, seed=seed, init_rows=init_rows)
-    sae.W_dec.copy_(directions)
+    sae.W_dec.copy_(directions * sae.decoder_gain())
     rows = directions
     if sae.config.encoder_init == "independent":
         draw = torch.randn(sae.W_enc.shape, generator=generator(seed, "encoder"))

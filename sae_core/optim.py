@@ -12,7 +12,8 @@ class RowAdam:
 
     A row is what belongs to one latent; b_dec is one row. The decoder's gradient loses its part
     along the row before clipping (it would only change the norm), and rows are normalised after
-    the step. Bit-wise deterministic on one kind of machine; nothing waits for the device.
+    the step: both only where the SAE has a `unit_decoder`. Bit-wise deterministic on one kind
+    of machine; nothing waits for the device.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023),
     for the removed part.
     """
@@ -32,7 +33,7 @@ class RowAdam:
         """The gradients to step with, and the norm (0-d) of all of them before clipping."""
         ready, square_norms = [], []
         for name, parameter, gradient in zip(self.names, self.parameters, gradients, strict=True):
-            if name == "W_dec":
+            if name == "W_dec" and self.sae.unit_decoder:
                 along = torch.linalg.vecdot(gradient, parameter)
                 gradient = torch.addcmul(gradient, parameter, along.unsqueeze(1), value=-1)
             rows = gradient.reshape(self._n_rows(name), -1)
@@ -66,9 +67,10 @@ class RowAdam:
             maximize=False,
             found_inf=(~healthy).to(torch.float32),
         )
-        decoder = self.sae.W_dec
-        norms = torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
-        decoder.div_(torch.where(healthy & (norms > 0), norms, 1.0))
+        if self.sae.unit_decoder:
+            decoder = self.sae.W_dec
+            norms = torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
+            decoder.div_(torch.where(healthy & (norms > 0), norms, 1.0))
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments and the number of steps, by name."""

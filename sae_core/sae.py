@@ -21,11 +21,12 @@ class Sae(nn.Module):
     Inside, inputs are scaled by one number s (`input_scale`) so that E‖s x‖² = d, which makes
     penalties and thresholds comparable between sources; what goes in and comes out is in the raw
     units of x: x̂ = dec(enc(s x)) / s, and a code's values are divided by s as well.
-    Parameters (float32): W_enc (f, d), b_enc (f,), W_dec (f, d) with unit rows, b_dec (d,).
-    Architectures implement `encode` and `losses`.
+    Parameters (float32): W_enc (f, d), b_enc (f,), W_dec (f, d), whose rows training keeps unit
+    vectors where `unit_decoder`, b_dec (d,). Architectures implement `encode` and `losses`.
     """
 
     latent_parameters = ("W_enc", "b_enc", "W_dec")
+    unit_decoder = True
 
     def __init__(self, config: SaeConfig, *, width: int) -> None:
         super().__init__()
@@ -70,7 +71,11 @@ class Sae(nn.Module):
         """Updates running statistics after a training step, where `healthy` (0-d bool)."""
 
     def encoder_gain(self) -> float:
-        """Norm of the encoder's rows at the start, where the decoder's are 1."""
+        """Norm of the encoder's rows at the start."""
+        return 1.0
+
+    def decoder_gain(self) -> float:
+        """Norm of the decoder's rows at the start."""
         return 1.0
 
     def dictionary(self) -> torch.Tensor:
