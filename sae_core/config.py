@@ -67,6 +67,13 @@ class SaeConfig(BaseModel):
         description="The encoder's size at the start: the architecture's, or such that "
         "reconstructions of calibration rows have the size of their inputs.",
     )
+    ema_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the budget that a moving average of the weights looks back on; the "
+        "SAE that is saved and evaluated is the average; none: the last step's weights.",
+    )
     dead_window_share: float = Field(
         0.1, gt=0, le=1, description="A latent is dead after this share of the budget unfired ..."
     )

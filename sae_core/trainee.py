@@ -9,9 +9,11 @@ from sae_core.config import SaeConfig
 from sae_core.initialise import initialise
 from sae_core.loss_terms import LossTerms
 from sae_core.optim import RowAdam
+from sae_core.sae import Sae
 from sae_core.schedule import lr_factor
 from sae_core.statistics import SourceStatistics
 from sae_core.training_context import TrainingContext, advanced
+from sae_core.weight_average import WeightAverage
 
 
 class Trainee:
@@ -36,6 +38,9 @@ class Trainee:
         self.sae = build(config, width=statistics.width).to(device)
         initialise(self.sae, statistics, seed=seed, init_rows=init_rows)
         self.optimiser = RowAdam(self.sae)
+        share = config.ema_share
+        window = None if share is None else share * config.tokens
+        self.average = None if window is None else WeightAverage(self.sae, window=window)
         self.step_count = 0
         self.tokens_seen = 0
         self.total_variance = (
@@ -81,6 +86,8 @@ class Trainee:
         healthy = self._healthy(terms, gradient_norm)
         lr = self.config.learning_rate * lr_factor(self.config, seen=self.tokens_seen, n=n)
         self.optimiser.step(ready, lr=lr, healthy=healthy)
+        if self.average is not None:
+            self.average.add(self.sae, n=n, healthy=healthy)
         self.sae.observe(activity, healthy)
         counters = advanced(self.since_fired, activity.fired, n)
         self.since_fired = torch.where(healthy, counters, self.since_fired)
@@ -91,6 +98,10 @@ class Trainee:
             "lr": lr,
             "gradient_norm": gradient_norm,
         }
+
+    def result(self) -> Sae:
+        """The SAE that training has made so far: the averaged one where weights are averaged."""
+        return self.sae if self.average is None else self.average.averaged(self.sae)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that the next step depends on, copied: continue with `load_state`."""
@@ -165,4 +176,6 @@ class Trainee:
             "first_bad_step": self.first_bad_step,
             "first_bad_term": self.first_bad_term,
         }
-        return sae | adam | counters
+        average = {} if self.average is None else self.average.state()
+        ema = {f"ema.{name}": tensor for name, tensor in average.items()}
+        return sae | adam | ema | counters

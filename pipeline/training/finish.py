@@ -29,7 +29,7 @@ def finish_group(workspace: Workspace, members: Sequence[Member], store: Activat
     done = [_done(member, store) for member in members]
     for member, record in zip(members, done, strict=True):
         if record.status == "ok":
-            sae = member.trainee.sae
+            sae = member.trainee.result()
             sae.calibrate(x.to(sae.b_dec.device) for x in store.calibration())
             write_bytes(member.run.folder / SAE_FILE, sae_to_bytes(sae))
         write_curve(member.run.folder, member.curve)
