@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,8 @@ class SaeConfig(BaseModel):
     of their phases. Each architecture's subclass adds its own fields.
     Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
     """
+
+    no_resampling: ClassVar[str | None] = None  # why this architecture's latents cannot restart
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -81,6 +83,28 @@ class SaeConfig(BaseModel):
         10_000_000, ge=1, description="... or after this many tokens, whichever is less (paper's)."
     )
 
+    resample_at: tuple[float, ...] = Field(
+        (),
+        description="Shares of the budget at which dead latents start anew in the directions of "
+        "inputs with a large loss (paper: at 25,000, 50,000, 75,000 and 100,000 steps); "
+        "none: never.",
+    )
+    resample_window_share: float = Field(
+        0.1, gt=0, le=1, description="Inputs are drawn from this share of the budget before ..."
+    )
+    resample_window_tokens: int = Field(
+        819_200, ge=1, description="... or from this many tokens, whichever is less (paper's)."
+    )
+    resample_encoder_scale: float = Field(
+        0.2,
+        gt=0,
+        description="Norm of their encoder rows over the alive latents' mean (paper's, for ReLU; "
+        "where only the largest fire, a fifth seldom does).",
+    )
+    resample_warmup_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the budget over which lr rises again after each."
+    )
+
     @property
     def learning_rate(self) -> float:
         """The learning rate at its highest."""
@@ -92,10 +116,38 @@ class SaeConfig(BaseModel):
         return max(1, min(self.dead_window_tokens, int(self.tokens * self.dead_window_share)))
 
     @property
+    def resample_window(self) -> int:
+        """Tokens before a resampling from which inputs are drawn."""
+        return max(
+            1, min(self.resample_window_tokens, int(self.tokens * self.resample_window_share))
+        )
+
+    @property
     def init_rows(self) -> int:
         """Calibration rows that the start is made from; 0 where statistics are enough."""
         data = 2 * self.n_latents if self.dictionary_init == "data" else 0
         return max(data, CALIBRATED_ROWS if self.encoder_scale == "calibrated" else 0)
+
+    @model_validator(mode="after")
+    def _resampling_fits(self) -> SaeConfig:
+        shares = self.resample_at
+        inside = all(0 < share < 1 for share in shares)
+        if not inside or list(shares) != sorted(set(shares)):
+            raise ValueError(
+                f"resample_at is {list(shares)}. Allowed: shares of the budget above 0 and below "
+                "1, each larger than the one before. Try [0.25, 0.5, 0.75]."
+            )
+        if shares and self.no_resampling:
+            raise ValueError(
+                f"resample_at {list(shares)} with architecture {self.architecture!r}: "
+                f"{self.no_resampling}. Allowed: an empty list. Remove resample_at."
+            )
+        if self.resample_warmup_share and not shares:
+            raise ValueError(
+                f"resample_warmup_share {self.resample_warmup_share} without resample_at. Allowed: "
+                "0 where nothing is resampled. Set resample_at too, or remove it."
+            )
+        return self
 
     @model_validator(mode="after")
     def _phases_fit(self) -> SaeConfig:

@@ -14,10 +14,12 @@ class LossTerms:
     """The loss of one batch: `total` is what is minimised, `terms` name its unweighted parts.
 
     All are 0-d tensors. `terms["reconstruction"]` = mean over tokens of Σ_d (s x − s x̂)².
+    `error` (n, d) is s x − s x̂, detached: resampling looks at it.
     """
 
     total: torch.Tensor
     terms: Mapping[str, torch.Tensor]
+    error: torch.Tensor | None = None
 
 
 class Activity(NamedTuple):

@@ -11,14 +11,18 @@ if TYPE_CHECKING:
 def lr_factor(config: SaeConfig, *, seen: int, n: int) -> float:
     """The factor on the highest learning rate for a step of n tokens after `seen` tokens.
 
-    Rises linearly over the first `warmup_share` of the budget, falls linearly to 0 over the last
-    `decay_share`; never 0 for a step within the budget.
+    Rises linearly over the first `warmup_share` of the budget and over `resample_warmup_share`
+    after each resampling, falls linearly to 0 over the last `decay_share`; the least of these
+    counts, and it is never 0 for a step within the budget.
     """
     warmup = config.warmup_share * config.tokens
     decay = config.decay_share * config.tokens
     rise = min(1.0, (seen + n) / warmup) if warmup else 1.0
     fall = min(1.0, max(0.0, (config.tokens - seen) / decay)) if decay else 1.0
-    return min(rise, fall)
+    past = [at for share in config.resample_at if (at := share * config.tokens) <= seen]
+    again = config.resample_warmup_share * config.tokens
+    rise_again = (seen + n - past[-1]) / again if past and again else 1.0
+    return min(rise, fall, rise_again)
 
 
 def penalty_factor(share: float, *, progress: float) -> float:

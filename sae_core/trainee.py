@@ -9,6 +9,7 @@ from sae_core.config import SaeConfig
 from sae_core.initialise import initialise
 from sae_core.loss_terms import LossTerms
 from sae_core.optim import RowAdam
+from sae_core.resampling import Resampler, resampling_phase
 from sae_core.sae import Sae
 from sae_core.schedule import lr_factor
 from sae_core.statistics import SourceStatistics
@@ -41,6 +42,7 @@ class Trainee:
         share = config.ema_share
         window = None if share is None else share * config.tokens
         self.average = None if window is None else WeightAverage(self.sae, window=window)
+        self.resampler = Resampler(self.sae, seed=seed) if config.resample_at else None
         self.step_count = 0
         self.tokens_seen = 0
         self.total_variance = (
@@ -77,7 +79,8 @@ class Trainee:
 
         Loss terms; `loss` their total; `fvu` = reconstruction / (s²·E‖x − mean‖²): the batch's
         squared error over the source's variance; `l0`; `dead_share`; `lr`; `gradient_norm` before
-        clipping. All but lr are 0-d tensors on the device: nothing waits for it.
+        clipping; `resampled`, latents started anew so far, where the recipe asks for it. All but
+        lr are 0-d tensors on the device: nothing waits for it.
         """
         n = x.shape[0]
         terms, activity = self.sae.losses(x, self._context())
@@ -91,6 +94,8 @@ class Trainee:
         self.sae.observe(activity, healthy)
         counters = advanced(self.since_fired, activity.fired, n)
         self.since_fired = torch.where(healthy, counters, self.since_fired)
+        if self.resampler is not None:
+            self._resample(x, terms, healthy)
         self.step_count += 1
         self.tokens_seen += n
         return self._measurements(terms) | {
@@ -146,6 +151,29 @@ class Trainee:
             mean=self.mean,
         )
 
+    @torch.no_grad()
+    def _resample(self, x: torch.Tensor, terms: LossTerms, healthy: torch.Tensor) -> None:
+        """Collects candidates in a resampling's window; at its end starts dead latents anew."""
+        collecting, ending = resampling_phase(self.config, seen=self.tokens_seen, n=len(x))
+        if collecting:
+            losses = torch.where(healthy, self._token_losses(terms), 0.0)
+            self.resampler.collect(self.sae.scaled(x), losses, step=self.step_count)
+        if ending:
+            dead = healthy & (self.since_fired >= self.config.dead_window)
+            started = self.resampler.resample(self.sae, self.optimiser, dead)
+            self.since_fired = self.since_fired.masked_fill(started, 0)
+            if self.average is not None:
+                self.average.forget(self.sae, started)
+
+    def _token_losses(self, terms: LossTerms) -> torch.Tensor:
+        if terms.error is None:
+            raise ValueError(
+                f"{self.name} resamples, but its architecture {self.config.architecture!r} gives "
+                "no error per token. Allowed: LossTerms with `error`. Give it there, or set "
+                "`no_resampling` in the architecture's configuration."
+            )
+        return terms.error.square().sum(1)
+
     def _healthy(self, terms: LossTerms, gradient_norm: torch.Tensor) -> torch.Tensor:
         """Whether all steps so far were finite, 0-d bool; notes the first that was not, and why."""
         judged = {**terms.terms, "loss": terms.total, "gradient_norm": gradient_norm}
@@ -166,6 +194,8 @@ class Trainee:
         found["fvu"] = found["reconstruction"] / self.total_variance
         dead = self.since_fired >= self.config.dead_window
         found["dead_share"] = dead.sum() / self.config.n_latents
+        if self.resampler is not None:
+            found["resampled"] = self.resampler.total.clone()
         return found
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -178,4 +208,6 @@ class Trainee:
         }
         average = {} if self.average is None else self.average.state()
         ema = {f"ema.{name}": tensor for name, tensor in average.items()}
-        return sae | adam | ema | counters
+        resampler = {} if self.resampler is None else self.resampler.state()
+        candidates = {f"resampling.{name}": tensor for name, tensor in resampler.items()}
+        return sae | adam | ema | candidates | counters

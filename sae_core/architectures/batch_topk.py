@@ -97,7 +97,7 @@ class BatchTopKSae(Sae):
             terms["auxk"] = auxk_loss(self, centred, error, dead=dead, k_aux=k_aux)
             weight = self.config.auxk_weight * loss_unit(self.config.loss_scale, context)
             total = total + weight * terms["auxk"]
-        return LossTerms(total, terms), activity
+        return LossTerms(total, terms, error.detach()), activity
 
     @torch.no_grad()
     def observe(self, activity: Activity, healthy: torch.Tensor) -> None:

@@ -8,9 +8,9 @@ the budget. At E‖s x‖² = d an active latent's value is of order sqrt(d / L0
 λ / 2 off it: λ is portable between sources, not between widths d.
 Reference: Bricken et al., "Towards monosemanticity" (2023), appendix "Advice for training sparse
 autoencoders".
-Ours differs: no resampling of dead latents; λ warms up (the paper's is constant); the input is
-scaled by one number; the encoder starts as the decoder's transpose times min(1, 2 d / f), with
-which random directions reconstruct inputs at their own size.
+Ours differs: dead latents are resampled only where the recipe asks for it; λ warms up (the paper's
+is constant); the input is scaled by one number; the encoder starts as the decoder's transpose times
+min(1, 2 d / f), with which random directions reconstruct inputs at their own size.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ReluSae(Sae):
         terms = {"reconstruction": measured, "l1": dense.sum() / len(x)}
         ramp = penalty_factor(self.config.l1_warmup_share, progress=context.progress)
         total = total + ramp * self.config.l1 * terms["l1"]
-        return LossTerms(total, terms), _dense_activity(dense.detach())
+        return LossTerms(total, terms, error.detach()), _dense_activity(dense.detach())
 
     def encoder_gain(self) -> float:
         """Half of random latents are active: with this gain their sum has the input's size."""

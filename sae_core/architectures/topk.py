@@ -65,7 +65,7 @@ class TopKSae(Sae):
             terms["auxk"] = auxk_loss(self, centred, error, dead=dead, k_aux=k_aux)
             weight = self.config.auxk_weight * loss_unit(self.config.loss_scale, context)
             total = total + weight * terms["auxk"]
-        return LossTerms(total, terms), activity
+        return LossTerms(total, terms, error.detach()), activity
 
 
 CONFIG = TopKConfig
