@@ -43,6 +43,7 @@ class Trainee:
         window = None if share is None else share * config.tokens
         self.average = None if window is None else WeightAverage(self.sae, window=window)
         self.resampler = Resampler(self.sae, seed=seed) if config.resample_at else None
+        self.seed = seed
         self.step_count = 0
         self.tokens_seen = 0
         self.total_variance = (
@@ -113,6 +114,7 @@ class Trainee:
         counters = {
             "step_count": torch.tensor(self.step_count),
             "tokens_seen": torch.tensor(self.tokens_seen),
+            "seed": torch.tensor(self.seed),
         }
         return {
             name: tensor.detach().clone() for name, tensor in (self._tensors() | counters).items()
@@ -122,7 +124,7 @@ class Trainee:
         """Takes over a state; raises ValueError where it is not one of such an SAE."""
         own = self._tensors()
         expected = {name: tensor.shape for name, tensor in own.items()}
-        expected |= {"step_count": torch.Size(), "tokens_seen": torch.Size()}
+        expected |= {name: torch.Size() for name in ("step_count", "tokens_seen", "seed")}
         found = {name: tensor.shape for name, tensor in state.items()}
         if found != expected:
             wrong = sorted(
@@ -140,6 +142,7 @@ class Trainee:
                 tensor.copy_(state[name])
         self.step_count = int(state["step_count"])
         self.tokens_seen = int(state["tokens_seen"])
+        self.seed = int(state["seed"])
 
     def _context(self) -> TrainingContext:
         return TrainingContext(
@@ -149,6 +152,8 @@ class Trainee:
             dead_window=self.config.dead_window,
             total_variance=self.total_variance,
             mean=self.mean,
+            seed=self.seed,
+            step=self.step_count,
         )
 
     @torch.no_grad()

@@ -13,7 +13,8 @@ class TrainingContext:
 
     `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
     tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
-    s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it.
+    s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it; `seed` of the
+    SAE and number of the `step`, which key whatever a loss draws.
     """
 
     progress: float
@@ -22,6 +23,8 @@ class TrainingContext:
     dead_window: int
     total_variance: float
     mean: torch.Tensor | None = None
+    seed: int = 0
+    step: int = 0
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
         """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts."""
