@@ -40,6 +40,19 @@ def reconstruction_loss(
     return squared.mean(), (squared * _token_weights(target, scale, context)).mean()
 
 
+def minimised_mean(
+    squared: torch.Tensor, target: torch.Tensor, scale: LossScale, context: TrainingContext
+) -> torch.Tensor:
+    """What is minimised where each token's error is given as one number, mean_n squared_n / g.
+
+    `squared` (n,) >= 0 in units of ‖s x‖², `target` (n, d) = s x; g as in `reconstruction_loss`.
+    """
+    if scale in ("none", "dataset_variance"):
+        mean = squared.mean()
+        return mean if scale == "none" else mean / context.total_variance
+    return (squared * _token_weights(target, scale, context)).mean()
+
+
 def loss_unit(scale: LossScale, context: TrainingContext) -> float:
     """The minimised term of a reconstruction by the mean x̄: V, 1, 1, and at most sqrt(V)."""
     variance = context.total_variance

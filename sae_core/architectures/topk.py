@@ -20,23 +20,18 @@ import torch
 from pydantic import Field
 from sae_kernels import linear_topk, sparse_decode
 
-from sae_core.auxiliary_loss import auxk_loss, auxk_width
+from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
-from sae_core.config import ActiveLatentsConfig
 from sae_core.loss_terms import Activity, LossTerms, activity_of
-from sae_core.reconstruction import loss_unit, reconstruction_loss
+from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
 
-class TopKConfig(ActiveLatentsConfig):
+class TopKConfig(AuxKConfig):
     """TopK's configuration."""
 
     architecture: Literal["topk"] = Field("topk", description="TopK.")
-    k_aux: int | None = Field(
-        None, ge=1, description="Dead latents per token in AuxK; none: power of two near d / 2."
-    )
-    auxk_weight: float = Field(1 / 32, ge=0, description="Weight of AuxK; 0 switches it off.")
 
 
 class TopKSae(Sae):
@@ -58,14 +53,10 @@ class TopKSae(Sae):
         error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
         activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
         measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
-        terms = {"reconstruction": measured}
-        if self.config.auxk_weight:
-            dead = context.dead_latents(activity.fired, len(x))
-            k_aux = self.config.k_aux or auxk_width(self.width)
-            terms["auxk"] = auxk_loss(self, centred, error, dead=dead, k_aux=k_aux)
-            weight = self.config.auxk_weight * loss_unit(self.config.loss_scale, context)
-            total = total + weight * terms["auxk"]
-        return LossTerms(total, terms, error.detach()), activity
+        loss = LossTerms(total, {"reconstruction": measured})
+        return with_auxk(
+            self, loss, centred=centred, error=error, activity=activity, context=context
+        ), activity
 
 
 CONFIG = TopKConfig
