@@ -37,8 +37,7 @@ class Resampler:
     replacement (Gumbel-top-k: Kool et al., "Stochastic beams and where to find them", 2019).
     """
 
-    def __init__(self, sae: Sae, *, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, sae: Sae) -> None:
         self.rows = torch.zeros_like(sae.W_enc, requires_grad=False)
         self.keys = torch.full_like(sae.b_enc, -torch.inf, requires_grad=False)
         self.total = torch.zeros((), dtype=torch.int64, device=sae.b_dec.device)
@@ -49,9 +48,9 @@ class Resampler:
         }
 
     @torch.no_grad()
-    def collect(self, scaled: torch.Tensor, losses: torch.Tensor, *, step: int) -> None:
+    def collect(self, scaled: torch.Tensor, losses: torch.Tensor, *, seed: int, step: int) -> None:
         """Takes in a step's scaled inputs (n, d) with their losses (n,); 0 is never drawn."""
-        draws = torch.rand(len(losses), generator=generator(self.seed, "resampling", step=step))
+        draws = torch.rand(len(losses), generator=generator(seed, "resampling", step=step))
         noise = -torch.log(-torch.log(draws.clamp(min=torch.finfo(draws.dtype).tiny)))
         keys = 2 * losses.log() + noise.to(losses.device)
         keys = torch.where(keys.isnan(), -torch.inf, keys)

@@ -42,7 +42,7 @@ class Trainee:
         share = config.ema_share
         window = None if share is None else share * config.tokens
         self.average = None if window is None else WeightAverage(self.sae, window=window)
-        self.resampler = Resampler(self.sae, seed=seed) if config.resample_at else None
+        self.resampler = Resampler(self.sae) if config.resample_at else None
         self.seed = seed
         self.step_count = 0
         self.tokens_seen = 0
@@ -162,7 +162,8 @@ class Trainee:
         collecting, ending = resampling_phase(self.config, seen=self.tokens_seen, n=len(x))
         if collecting:
             losses = torch.where(healthy, self._token_losses(terms), 0.0)
-            self.resampler.collect(self.sae.scaled(x), losses, step=self.step_count)
+            scaled = self.sae.scaled(x)
+            self.resampler.collect(scaled, losses, seed=self.seed, step=self.step_count)
         if ending:
             dead = healthy & (self.since_fired >= self.config.dead_window)
             started = self.resampler.resample(self.sae, self.optimiser, dead)

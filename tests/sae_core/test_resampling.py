@@ -40,7 +40,7 @@ def resampler_and_sae() -> tuple[Resampler, GatedLike, RowAdam]:
     """A resampler, and an SAE and moments that have moved away from their start."""
     sae = GatedLike(config(), width=32)
     initialise(sae, STATISTICS, seed=0)
-    resampler, optimiser = Resampler(sae, seed=5), RowAdam(sae)
+    resampler, optimiser = Resampler(sae), RowAdam(sae)
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for moved in (*sae.parameters(), *optimiser.mean, *optimiser.mean_square):
@@ -54,10 +54,10 @@ def test_inputs_are_drawn_by_the_square_of_their_loss_without_replacement():
     losses = torch.tensor([1.0, 2.0, 3.0, 4.0])
     first, pairs, n = Counter(), Counter(), 4000
     for seed in range(n):
-        resampler = Resampler(sae, seed=seed)
+        resampler = Resampler(sae)
         # In two steps: what was seen earlier is as likely as what comes later.
-        resampler.collect(torch.tensor([[0.0], [1.0]]), losses[:2], step=0)
-        resampler.collect(torch.tensor([[2.0], [3.0]]), losses[2:], step=1)
+        resampler.collect(torch.tensor([[0.0], [1.0]]), losses[:2], seed=seed, step=0)
+        resampler.collect(torch.tensor([[2.0], [3.0]]), losses[2:], seed=seed, step=1)
         drawn = [int(row) for row in resampler.rows]
         assert len(set(drawn)) == 3
         first[drawn[0]] += 1
@@ -74,14 +74,14 @@ def test_inputs_are_drawn_by_the_square_of_their_loss_without_replacement():
 
 def test_an_input_that_is_reconstructed_exactly_is_never_drawn():
     resampler, *_ = resampler_and_sae()
-    resampler.collect(TOY.sample(6, step=0), torch.tensor([0.0, 1, 0, 1, 0, 0]), step=0)
+    resampler.collect(TOY.sample(6, step=0), torch.tensor([0.0, 1, 0, 1, 0, 0]), seed=0, step=0)
     assert int(resampler.keys.isfinite().sum()) == 2
 
 
 def test_draws_are_keyed_by_seed_and_step():
     def drawn(seed: int, step: int) -> torch.Tensor:
-        resampler = Resampler(build(config(), width=32), seed=seed)
-        resampler.collect(TOY.sample(64, step=0), torch.ones(64), step=step)
+        resampler = Resampler(build(config(), width=32))
+        resampler.collect(TOY.sample(64, step=0), torch.ones(64), seed=seed, step=step)
         return resampler.rows
 
     torch.manual_seed(1)
@@ -95,7 +95,7 @@ def test_draws_are_keyed_by_seed_and_step():
 def test_dead_latents_start_anew_and_the_others_keep_every_bit():
     resampler, sae, optimiser = resampler_and_sae()
     x = TOY.sample(64, step=0)
-    resampler.collect(x, x.square().sum(1), step=0)
+    resampler.collect(x, x.square().sum(1), seed=0, step=0)
     before = {name: p.detach().clone() for name, p in sae.named_parameters()}
     moments = [m.clone() for m in (*optimiser.mean, *optimiser.mean_square)]
     dead = torch.tensor([False, True, False, True, True, False, False, False])
@@ -126,7 +126,7 @@ def test_dead_latents_start_anew_and_the_others_keep_every_bit():
 
 def test_dead_latents_without_a_candidate_stay():
     resampler, sae, optimiser = resampler_and_sae()
-    resampler.collect(TOY.sample(2, step=0), torch.ones(2), step=0)
+    resampler.collect(TOY.sample(2, step=0), torch.ones(2), seed=0, step=0)
     before = sae.W_enc.detach().clone()
     started = resampler.resample(sae, optimiser, torch.ones(8, dtype=torch.bool))
     assert started.tolist() == [True] * 2 + [False] * 6
