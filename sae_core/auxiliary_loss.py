@@ -16,12 +16,19 @@ def auxk_width(width: int) -> int:
 
 
 def auxk_loss(
-    sae: Sae, centred: torch.Tensor, error: torch.Tensor, *, dead: torch.Tensor, k_aux: int
+    sae: Sae,
+    centred: torch.Tensor,
+    error: torch.Tensor,
+    *,
+    dead: torch.Tensor,
+    k_aux: int,
+    spread: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """‖e − ê‖² / ‖e − ē‖² over the batch, ê the dead latents' reconstruction of the error e.
 
     ê = Σ over the k_aux largest pre-activations among `dead` (m,), after ReLU, without a bias.
     `centred` (n, d) detached encoder inputs, `error` (n, d) = s x − s x̂, taken as a constant.
+    `spread` 0-d is the denominator where it is not the batch's own.
     0 where no latent is dead or the error does not vary. Gradient reaches encoder and decoder.
     Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), appendix A.2.
     """
@@ -32,6 +39,7 @@ def auxk_loss(
     indices, values = linear_topk(centred, sae.W_enc[dead], bias, min(k_aux, dead.numel()))
     guess = sparse_decode(indices, values, sae.W_dec[dead], error.new_zeros(error.shape[1]))
     left = (error - guess).square().sum()
-    spread = (error - error.mean(0)).square().sum()
+    if spread is None:
+        spread = (error - error.mean(0)).square().sum()
     varies = spread > 0
     return torch.where(varies, left / torch.where(varies, spread, 1.0), 0.0)

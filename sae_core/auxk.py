@@ -23,6 +23,11 @@ class AuxKConfig(ActiveLatentsConfig):
     )
     auxk_weight: float = Field(1 / 32, ge=0, description="Weight of AuxK; 0 switches it off.")
 
+    @property
+    def looks_at_dead_latents(self) -> bool:
+        """Where AuxK is on."""
+        return self.auxk_weight > 0
+
 
 def with_auxk(
     sae: Sae,
@@ -43,7 +48,8 @@ def with_auxk(
         return replace(loss, error=error.detach())
     dead = context.dead_latents(activity.fired, len(error))
     k_aux = config.k_aux or auxk_width(sae.width)
-    auxk = auxk_loss(sae, centred, error, dead=dead, k_aux=k_aux)
+    spread = context.residual_spread(error.detach()) if dead.numel() else None
+    auxk = auxk_loss(sae, centred, error, dead=dead, k_aux=k_aux, spread=spread)
     weight = config.auxk_weight * loss_unit(config.loss_scale, context)
     terms = {**loss.terms, "auxk": auxk}
     return LossTerms(loss.total + weight * auxk, terms, error.detach())

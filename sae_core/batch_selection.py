@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -21,6 +21,8 @@ from sae_core.training_context import TrainingContext
 
 class BatchSelectionConfig(AuxKConfig):
     """What the configurations share whose batches keep their n·k largest latents."""
+
+    needs_whole_batch: ClassVar[str | None] = "a batch keeps the n·k largest of all its entries"
 
     k: int = Field(ge=1, description="Active latents per token on average.")
     threshold_beta: float = Field(

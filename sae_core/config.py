@@ -20,7 +20,9 @@ class SaeConfig(BaseModel):
     Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
     """
 
-    no_resampling: ClassVar[str | None] = None  # why this architecture's latents cannot restart
+    # Why an architecture's latents cannot be resampled, its batches not be split; none: they can.
+    no_resampling: ClassVar[str | None] = None
+    needs_whole_batch: ClassVar[str | None] = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -28,6 +30,12 @@ class SaeConfig(BaseModel):
     n_latents: int = Field(ge=1, description="Number of latents f.")
     tokens: int = Field(ge=1, description="Token budget; beyond the stored rows it means epochs.")
     batch_size: int = Field(2048, ge=1, description="Tokens per step.")
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="A step's tokens are processed this many at a time, which bounds memory; the "
+        "gradients add up to the whole batch's; none: all at once.",
+    )
     lr: float | None = Field(
         None,
         gt=0,
@@ -116,6 +124,11 @@ class SaeConfig(BaseModel):
         return max(1, min(self.dead_window_tokens, int(self.tokens * self.dead_window_share)))
 
     @property
+    def looks_at_dead_latents(self) -> bool:
+        """Whether the loss depends on which latents are dead."""
+        return False
+
+    @property
     def resample_window(self) -> int:
         """Tokens before a resampling from which inputs are drawn."""
         return max(
@@ -146,6 +159,23 @@ class SaeConfig(BaseModel):
             raise ValueError(
                 f"resample_warmup_share {self.resample_warmup_share} without resample_at. Allowed: "
                 "0 where nothing is resampled. Set resample_at too, or remove it."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> SaeConfig:
+        if self.micro_batch is None:
+            return self
+        if self.needs_whole_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} with architecture {self.architecture!r}: "
+                f"{self.needs_whole_batch}, so that a batch cannot be processed in parts. Allowed: "
+                "none. Remove micro_batch, or lower batch_size."
+            )
+        if self.micro_batch > self.batch_size:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} is more than batch_size {self.batch_size}. "
+                f"Allowed: 1 to {self.batch_size}. Lower it, or remove it."
             )
         return self
 

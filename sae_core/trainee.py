@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from sae_core.accumulation import batch_gradients
 from sae_core.architectures import build
 from sae_core.config import SaeConfig
 from sae_core.initialise import initialise
@@ -84,9 +85,9 @@ class Trainee:
         lr are 0-d tensors on the device: nothing waits for it.
         """
         n = x.shape[0]
-        terms, activity = self.sae.losses(x, self._context())
-        gradients = torch.autograd.grad(terms.total, self.optimiser.parameters)
-        ready, gradient_norm = self.optimiser.prepare(gradients)
+        batch = batch_gradients(self.sae, x, self._context(), self.optimiser.parameters)
+        terms, activity = batch.terms, batch.activity
+        ready, gradient_norm = self.optimiser.prepare(batch.gradients)
         healthy = self._healthy(terms, gradient_norm)
         lr = self.config.learning_rate * lr_factor(self.config, seen=self.tokens_seen, n=n)
         self.optimiser.step(ready, lr=lr, healthy=healthy)
@@ -96,7 +97,7 @@ class Trainee:
         counters = advanced(self.since_fired, activity.fired, n)
         self.since_fired = torch.where(healthy, counters, self.since_fired)
         if self.resampler is not None:
-            self._resample(x, terms, healthy)
+            self._resample(x, batch.token_losses, healthy)
         self.step_count += 1
         self.tokens_seen += n
         return self._measurements(terms) | {
@@ -157,11 +158,11 @@ class Trainee:
         )
 
     @torch.no_grad()
-    def _resample(self, x: torch.Tensor, terms: LossTerms, healthy: torch.Tensor) -> None:
+    def _resample(self, x: torch.Tensor, losses: torch.Tensor, healthy: torch.Tensor) -> None:
         """Collects candidates in a resampling's window; at its end starts dead latents anew."""
         collecting, ending = resampling_phase(self.config, seen=self.tokens_seen, n=len(x))
         if collecting:
-            losses = torch.where(healthy, self._token_losses(terms), 0.0)
+            losses = torch.where(healthy, losses, 0.0)
             scaled = self.sae.scaled(x)
             self.resampler.collect(scaled, losses, seed=self.seed, step=self.step_count)
         if ending:
@@ -171,20 +172,11 @@ class Trainee:
             if self.average is not None:
                 self.average.forget(self.sae, started)
 
-    def _token_losses(self, terms: LossTerms) -> torch.Tensor:
-        if terms.error is None:
-            raise ValueError(
-                f"{self.name} resamples, but its architecture {self.config.architecture!r} gives "
-                "no error per token. Allowed: LossTerms with `error`. Give it there, or set "
-                "`no_resampling` in the architecture's configuration."
-            )
-        return terms.error.square().sum(1)
-
     def _healthy(self, terms: LossTerms, gradient_norm: torch.Tensor) -> torch.Tensor:
         """Whether all steps so far were finite, 0-d bool; notes the first that was not, and why."""
         judged = {**terms.terms, "loss": terms.total, "gradient_norm": gradient_norm}
         self._judged = tuple(judged)
-        finite = torch.stack([value.detach() for value in judged.values()]).isfinite()
+        finite = torch.stack(list(judged.values())).isfinite()
         unmarked = self.first_bad_step < 0
         healthy = unmarked & finite.all()
         first_now = unmarked & ~healthy
@@ -195,8 +187,7 @@ class Trainee:
         return healthy
 
     def _measurements(self, terms: LossTerms) -> dict[str, torch.Tensor]:
-        found = {name: term.detach() for name, term in terms.terms.items()}
-        found["loss"] = terms.total.detach()
+        found = {**terms.terms, "loss": terms.total}
         found["fvu"] = found["reconstruction"] / self.total_variance
         dead = self.since_fired >= self.config.dead_window
         found["dead_share"] = dead.sum() / self.config.n_latents

@@ -8,13 +8,27 @@ import torch
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What is known of a whole batch of which a loss sees a part.
+
+    `fired` (f,) bool latents that fire on some token; `spread` 0-d: Σ_n ‖e − ē‖² of the residual
+    e = s x − s x̂; `n` tokens.
+    """
+
+    fired: torch.Tensor
+    spread: torch.Tensor
+    n: int
+
+
+@dataclass(frozen=True)
 class TrainingContext:
     """The state of a run before a step.
 
     `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
     tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
     s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it; `seed` of the
-    SAE and number of the `step`, which key whatever a loss draws.
+    SAE and number of the `step`, which key whatever a loss draws; `survey` where the loss is of a
+    part of a batch.
     """
 
     progress: float
@@ -25,12 +39,27 @@ class TrainingContext:
     mean: torch.Tensor | None = None
     seed: int = 0
     step: int = 0
+    survey: Survey | None = None
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
-        """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts."""
+        """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts.
+
+        With a survey, the batch is the surveyed one.
+        """
+        if self.survey is not None:
+            fired, n = self.survey.fired, self.survey.n
         if self.tokens_seen + n < self.dead_window:
             return fired.new_empty(0, dtype=torch.int64)
         return (advanced(self.since_fired, fired, n) >= self.dead_window).nonzero().view(-1)
+
+    def residual_spread(self, error: torch.Tensor) -> torch.Tensor:
+        """Σ_n ‖e − ē‖² of the detached residuals e (n, d); with a survey, their share of its own.
+
+        Divided by it, sums over the parts of a batch average to the sum over the batch.
+        """
+        if self.survey is not None:
+            return self.survey.spread * (len(error) / self.survey.n)
+        return (error - error.mean(0)).square().sum()
 
 
 def advanced(since_fired: torch.Tensor, fired: torch.Tensor, n: int) -> torch.Tensor:

@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("assets", "pipeline", "sae_core", "kernels/sae_kernels")
 MAX_FILE, MAX_FUNCTION = 300, 50
-HOT = ("kernels/sae_kernels", "sae_core/engine.py", "sae_core/trainee.py", "sae_core/optim.py")
+HOT = (
+    "kernels/sae_kernels",
+    "sae_core/accumulation.py",
+    "sae_core/engine.py",
+    "sae_core/optim.py",
+    "sae_core/reconstruction.py",
+    "sae_core/resampling.py",
+    "sae_core/trainee.py",
+    "sae_core/training_context.py",
+    "sae_core/weight_average.py",
+)
 HOST_CALLS = {"item", "cpu", "tolist", "numpy"}
 COLD_CALLS = {"print", "open", "input", "breakpoint"}
 DRAWERS = {"utils", "helpers", "common", "misc", "base", "managers"}
