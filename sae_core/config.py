@@ -20,9 +20,11 @@ class SaeConfig(BaseModel):
     Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
     """
 
-    # Why an architecture's latents cannot be resampled, its batches not be split; none: they can.
+    # Why an architecture's latents cannot be resampled, its batches not be split, its products not
+    # be made in bfloat16; none where they can.
     no_resampling: ClassVar[str | None] = None
     needs_whole_batch: ClassVar[str | None] = None
+    float32_only: ClassVar[str | None] = "its products know no other precision"
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -35,6 +37,11 @@ class SaeConfig(BaseModel):
         ge=1,
         description="A step's tokens are processed this many at a time, which bounds memory; the "
         "gradients add up to the whole batch's; none: all at once.",
+    )
+    compute: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Precision of a training step's dense products; parameters, optimiser and "
+        "inference are float32 in any case.",
     )
     lr: float | None = Field(
         None,
@@ -163,6 +170,15 @@ class SaeConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _precision_fits(self) -> SaeConfig:
+        if self.compute != "float32" and self.float32_only:
+            raise ValueError(
+                f"compute {self.compute!r} with architecture {self.architecture!r}: "
+                f"{self.float32_only}. Allowed: 'float32'. Remove compute."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit(self) -> SaeConfig:
         if self.micro_batch is None:
             return self
@@ -192,6 +208,10 @@ class SaeConfig(BaseModel):
 class ActiveLatentsConfig(SaeConfig):
     """What the configurations share in which k says how many latents are active."""
 
+    float32_only: ClassVar[str | None] = (
+        "in bfloat16 many pre-activations round to equal values, so that the largest are not told "
+        "apart"
+    )
     k: int = Field(ge=1, description="Active latents per token.")
     k_start_multiple: float = Field(
         1.0, ge=1, description="k starts at this multiple of itself, and falls to it linearly ..."

@@ -15,7 +15,7 @@ min(1, 2 d / f), with which random directions reconstruct inputs at their own si
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.packing import packed
+from sae_core.products import decoded, encoded
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
@@ -34,6 +35,7 @@ from sae_core.training_context import TrainingContext
 class ReluConfig(SaeConfig):
     """ReLU's configuration."""
 
+    float32_only: ClassVar[str | None] = None
     architecture: Literal["relu"] = Field("relu", description="ReLU with an L1 penalty.")
     l1: float = Field(1.0, ge=0, description="λ, the weight of Σ a at E‖s x‖² = d.")
     l1_warmup_share: float = Field(
@@ -59,8 +61,8 @@ class ReluSae(Sae):
         """Reconstruction and L1 on activations x (n, d)."""
         scaled = self.scaled(x)
         centred = scaled - self.b_dec.detach()
-        dense = linear(centred, self.W_enc, self.training_bias()).relu()
-        error = scaled - torch.addmm(self.b_dec, dense, self.W_dec)
+        dense = encoded(self, centred, self.training_bias()).relu()
+        error = scaled - decoded(self, dense)
         measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
         terms = {"reconstruction": measured, "l1": dense.sum() / len(x)}
         ramp = penalty_factor(self.config.l1_warmup_share, progress=context.progress)
