@@ -1,0 +1,164 @@
+"""What holds for every training method with every architecture that knows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sae_core.architectures import config_class, names
+from sae_core.checkpoint import restore_trainee, trainee_to_bytes
+from sae_core.config import ActiveLatentsConfig, SaeConfig
+from sae_core.engine import train
+from sae_core.toy import Superposition, statistics_of
+from sae_core.trainee import Trainee
+
+_spec = importlib.util.spec_from_file_location(
+    "methods_brute_force", Path(__file__).parent / "brute_force" / "__init__.py"
+)
+brute_force = importlib.util.module_from_spec(_spec)
+sys.modules["methods_brute_force"] = brute_force
+_spec.loader.exec_module(brute_force)
+JUDGES = brute_force.judges()
+
+TOY = Superposition(n_features=48, width=32, density=0.04)
+CALIBRATION = TOY.sample(4096, step=10**6)
+STATISTICS = statistics_of(CALIBRATION)
+STEPS = 12
+
+# Dead latents, resampled twice, once with candidates of several steps.
+RESAMPLING = {"resample_at": (0.3, 0.7), "resample_window_share": 0.2, "dead_window_tokens": 128}
+METHODS = {
+    "loss scale": {"loss_scale": "token_variance"},
+    "k anneal": {"k_start_multiple": 3.0, "k_anneal_share": 0.5},
+    "independent encoder": {"encoder_init": "independent", "encoder_scale": "calibrated"},
+    "resampling": RESAMPLING,
+    "weight average": {"ema_share": 0.25},
+    "parts": {"micro_batch": 24, "dead_window_tokens": 128},
+    "bfloat16": {"compute": "bfloat16"},
+    "several": {
+        "loss_scale": "dataset_variance",
+        "resample_warmup_share": 0.1,
+        "ema_share": 0.25,
+        "encoder_init": "independent",
+        **RESAMPLING,
+    },
+}
+
+
+def config_of(name: str, method: str) -> SaeConfig:
+    shared = {"n_latents": 48, "tokens": STEPS * 64, "batch_size": 64, "lr": 1e-2}
+    settings = shared | JUDGES[name].SETTINGS | METHODS[method]
+    return config_class(name)(**settings)
+
+
+def knows(name: str, method: str) -> bool:
+    """Whether an architecture's configuration accepts a method; a refusal says why."""
+    if method == "k anneal":
+        return issubclass(config_class(name), ActiveLatentsConfig)
+    try:
+        config_of(name, method)
+    except ValidationError as error:
+        if "Allowed:" not in str(error):
+            raise
+        return False
+    return True
+
+
+PAIRS = [(name, method) for name in names() for method in METHODS if knows(name, method)]
+each_pair = pytest.mark.parametrize(("name", "method"), PAIRS)
+
+
+def trainee_of(name: str, method: str, *, called: str = "a", seed: int = 0) -> Trainee:
+    made = config_of(name, method)
+    trainee = Trainee(
+        made, name=called, statistics=STATISTICS, seed=seed, init_rows=CALIBRATION[: made.init_rows]
+    )
+    with torch.no_grad():
+        trainee.sae.b_enc[:8] -= 1000.0  # dead ones
+    return trainee
+
+
+def batches(start: int = 0):
+    while True:
+        yield TOY.sample(64, step=start)
+        start += 1
+
+
+def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    def bits(tensor: torch.Tensor) -> bytes:
+        return tensor.contiguous().numpy().tobytes()
+
+    return a.keys() == b.keys() and all(bits(a[name]) == bits(b[name]) for name in a)
+
+
+@each_pair
+def test_resumed_equals_uninterrupted_bit_for_bit(name, method):
+    whole = trainee_of(name, method)
+    for report in train([whole], batches(), report_every=1):
+        assert all(torch.as_tensor(v).isfinite() for v in report.metrics["a"].values())
+    for cut in (1, 3, 8):
+        first = trainee_of(name, method)
+        stream = train([first], batches(), report_every=1)
+        for _ in range(cut):
+            next(stream)
+        resumed = trainee_of(name, method, seed=1)
+        restore_trainee(resumed, trainee_to_bytes(first))
+        list(train([resumed], batches(cut), report_every=5))
+        assert same_bits(whole.state(), resumed.state()), cut
+        assert same_bits(dict(whole.result().state_dict()), dict(resumed.result().state_dict()))
+
+
+@each_pair
+def test_together_equals_alone_bit_for_bit(name, method):
+    def group() -> list[Trainee]:
+        others = [trainee_of("topk", other, called=other) for other in ("resampling", "parts")]
+        return [*others, trainee_of(name, method), trainee_of(name, method, called="b", seed=1)]
+
+    together = group()
+    list(train(together, batches(), report_every=5))
+    for trainee, fresh in zip(together, group(), strict=True):
+        if trainee.name in "ab":
+            list(train([fresh], batches(), report_every=5))
+            assert same_bits(trainee.state(), fresh.state()), trainee.name
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait for the device."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in self.WAITING, f"{name} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if knows("relu", m)])
+def test_no_method_waits_for_the_device(method):
+    trainee = trainee_of("relu", method)
+    with NoWaiting():
+        for step in range(STEPS):
+            trainee.step(TOY.sample(64, step=step))
+
+
+def test_a_planted_wait_is_found():
+    with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
+        float(torch.ones(()))
+
+
+@pytest.mark.parametrize("name", names())
+def test_resampling_starts_dead_latents_anew_in_every_architecture_that_knows_it(name):
+    if not knows(name, "resampling"):
+        assert config_class(name).no_resampling
+        return
+    trainee = trainee_of(name, "resampling")
+    list(train([trainee], batches(), report_every=5))
+    assert int(trainee.resampler.total) >= 8
+    # Biases of a thousand below are gone: Adam alone would have needed 10⁵ steps.
+    assert (trainee.sae.b_enc > -900).all()
