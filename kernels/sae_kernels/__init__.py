@@ -9,6 +9,7 @@ from __future__ import annotations
 from sae_kernels.linear_batch_topk import linear_batch_topk
 from sae_kernels.linear_topk import linear_topk
 from sae_kernels.max_cosine import MaxCosine, max_cosine
+from sae_kernels.nested_decode_loss import nested_decode_loss, nested_errors
 from sae_kernels.ragged import RaggedCode
 from sae_kernels.ragged_decode import ragged_decode
 from sae_kernels.sparse_decode import sparse_decode
@@ -19,6 +20,8 @@ __all__ = [
     "linear_batch_topk",
     "linear_topk",
     "max_cosine",
+    "nested_decode_loss",
+    "nested_errors",
     "ragged_decode",
     "sparse_decode",
 ]
