@@ -12,6 +12,7 @@ from sae_kernels.max_cosine import MaxCosine, max_cosine
 from sae_kernels.nested_decode_loss import nested_decode_loss, nested_errors
 from sae_kernels.ragged import RaggedCode
 from sae_kernels.ragged_decode import ragged_decode
+from sae_kernels.ragged_nested_decode_loss import ragged_nested_decode_loss
 from sae_kernels.sparse_decode import sparse_decode
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "nested_decode_loss",
     "nested_errors",
     "ragged_decode",
+    "ragged_nested_decode_loss",
     "sparse_decode",
 ]

@@ -1,0 +1,23 @@
+"""Ragged nested decoding on the CPU: O(m d) forward and backward, nothing kept per prefix."""
+
+from __future__ import annotations
+
+import torch
+
+from sae_kernels.nested_walk import NestedLoss
+from sae_kernels.ragged import RaggedCode
+
+
+def ragged_nested_decode_loss(
+    x: torch.Tensor,
+    code: RaggedCode,
+    dictionary: torch.Tensor,
+    bias: torch.Tensor,
+    weights: torch.Tensor,
+    bias_weights: torch.Tensor,
+) -> torch.Tensor:
+    """Σ_j w_nj · ‖e_nj‖², (n,)."""
+    counts = torch.bincount(code.rows, minlength=code.n_rows)
+    return NestedLoss.apply(
+        x, counts, code.columns, code.values, dictionary, bias, weights, bias_weights
+    )
