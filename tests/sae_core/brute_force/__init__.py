@@ -2,9 +2,11 @@
 
 One file an architecture, named after it, found from its name. It defines `loss(sae, x, context)`,
 which gives the total loss and the dense activations (n, f), and `SETTINGS`, the fields of a small
-configuration that the shared tests train. Optional: `RECOVERY`, fields that replace those where
-known directions are to be recovered; `RECOVERED`, the least MMCS there where it is not 0.9, with
-`WHY`, the reason.
+configuration that the shared tests train. Optional: `VARIANTS`, fields of the configurations whose
+gradients are compared, where one is not enough; `values(sae, x)`, the activations (n, f) that
+latents have where they are active, if not the pre-activations; `RECOVERY`, fields that replace
+those where known directions are to be recovered; `RECOVERED`, the least MMCS there where it is not
+0.9, with `WHY`, the reason.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+
+from . import terms as terms
 
 NOT_ARCHITECTURES = {"__init__", "terms"}
 

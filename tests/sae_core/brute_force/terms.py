@@ -13,6 +13,17 @@ def pre_activations(sae: Sae, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     return scaled, (scaled - sae.b_dec) @ sae.W_enc.T + sae.b_enc
 
 
+def values(sae: Sae, x: torch.Tensor) -> torch.Tensor:
+    """What each latent's activation is where it is active: the pre-activation."""
+    return pre_activations(sae, x)[1]
+
+
+def lp(a: torch.Tensor, p: float, floor: float) -> torch.Tensor:
+    """a^p entry by entry, below the floor the chord from 0 to floor^p."""
+    chord = a * floor ** (p - 1)
+    return torch.where(a > floor, a.clamp(min=floor).pow(p), chord)
+
+
 def with_auxk(
     sae: Sae, scaled: torch.Tensor, z: torch.Tensor, a: torch.Tensor, context: TrainingContext
 ) -> tuple[torch.Tensor, torch.Tensor]:
