@@ -1,0 +1,179 @@
+"""Matryoshka: every prefix of the dictionary reconstructs by itself.
+
+Idea: in a plain dictionary a general latent is split up or absorbed by special ones as the width
+grows. Here the first latents must reconstruct without the later ones, so general ones come first.
+Formula: a as in BatchTopK over all f latents; e_l = s x − b_dec − Σ_{i < l} a_i d_i, the error of
+the first l latents; L = mean_n Σ_l w_l ‖e_l‖² + AuxK on e_f, with weights w by `prefixes`:
+`groups`: 1 / G on the ends of G groups of latents (or 1 each, `combine: sum`); `sampled`: each
+step `n_prefixes` − 1 lengths drawn from a Pareto(α) cut off to [1, f), and f, mean or sum of them;
+`all`: what `sampled` is on average, over all f lengths exactly: 1 / n_prefixes on f, the rest by
+the Pareto distribution's probabilities. At O(k d) per token every w costs the same
+(nested decoding: a token's error changes only at its active latents).
+Reference: Bussmann, Nabeshima, Karvonen and Nanda, "Learning multi-level features with Matryoshka
+sparse autoencoders" (2025), for groups; Nabeshima, "Matryoshka sparse autoencoders" (2024), for
+sampled prefixes.
+Ours differs: `all` (the papers sample, or use few groups); sampled lengths are independent draws,
+so that `all` is their exact mean; one selection over the batch serves all prefixes, as the papers'
+does; threshold and inference as in BatchTopK; the code is given in order of latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from sae_kernels import ragged_decode, ragged_nested_decode_loss
+
+from sae_core import batch_selection
+from sae_core.auxk import with_auxk
+from sae_core.batch_selection import BatchSelectionConfig
+from sae_core.code import SparseCode
+from sae_core.draws import generator
+from sae_core.loss_terms import Activity, LossTerms
+from sae_core.prefixes import (
+    pareto_cumulative,
+    pareto_lengths,
+    prefix_weights,
+    weights_on_lengths,
+)
+from sae_core.reconstruction import minimised_mean
+from sae_core.sae import Sae
+from sae_core.training_context import TrainingContext
+
+_SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)
+
+
+class MatryoshkaConfig(BatchSelectionConfig):
+    """Matryoshka's configuration."""
+
+    architecture: Literal["matryoshka"] = Field("matryoshka", description="Matryoshka.")
+    n_latents: int = Field(ge=2, description="Number of latents f.")
+    prefixes: Literal["groups", "sampled", "all"] = Field(
+        "groups",
+        description="Which prefixes reconstruct: the ends of fixed groups, about ten drawn each "
+        "step, or all of them exactly.",
+    )
+    group_shares: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Sizes of the groups as shares of f, first to last, summing to 1; none: 1/32, "
+        "1/16, 1/8, 1/4 and the rest.",
+    )
+    group_sizes: tuple[int, ...] | None = Field(
+        None, min_length=1, description="Sizes of the groups in latents, in place of shares."
+    )
+    n_prefixes: int = Field(
+        10, ge=1, description="Prefixes per step when sampled, f among them; in `all` f weighs 1/n."
+    )
+    pareto_alpha: float = Field(
+        0.5, ge=-1, description="α of the prefix lengths' distribution; −1: all lengths alike."
+    )
+    combine: Literal["mean", "sum"] = Field(
+        "mean", description="Mean or sum of the prefixes' losses; all of them: mean."
+    )
+
+    @property
+    def group_ends(self) -> tuple[int, ...]:
+        """The prefix lengths at which the groups end; the last is f."""
+        if self.group_sizes is not None:
+            return tuple(accumulate(self.group_sizes))
+        shares = self.group_shares or _SHARES
+        return tuple(round(end * self.n_latents) for end in accumulate(shares))
+
+    @model_validator(mode="after")
+    def _prefixes_fit(self) -> MatryoshkaConfig:
+        given = [f for f in ("group_sizes", "group_shares") if getattr(self, f) is not None]
+        if len(given) == 2:
+            raise ValueError(
+                "group_sizes and group_shares are both given. Allowed: one of them. Remove one."
+            )
+        if given and self.prefixes != "groups":
+            raise ValueError(
+                f"{given[0]} is given and prefixes is {self.prefixes!r}. Allowed: {given[0]} with "
+                "prefixes 'groups' alone. Remove one."
+            )
+        if self.prefixes == "all" and self.combine == "sum":
+            raise ValueError(
+                f"combine 'sum' over all {self.n_latents} prefixes. Allowed with prefixes 'all': "
+                "'mean'. Leave combine out."
+            )
+        if self.prefixes == "groups":
+            self._check_groups()
+        return self
+
+    def _check_groups(self) -> None:
+        given, ends = self.group_sizes or self.group_shares or _SHARES, self.group_ends
+        if ends[-1] != self.n_latents or any(
+            a >= b for a, b in zip((0, *ends), ends, strict=False)
+        ):
+            raise ValueError(
+                f"groups of {given} end at {ends} of {self.n_latents} latents. Allowed: groups of "
+                f"at least one latent each that end at {self.n_latents}. Sizes sum to n_latents, "
+                "shares to 1."
+            )
+
+
+class MatryoshkaSae(Sae):
+    """Matryoshka with AuxK and a calibrated inference threshold."""
+
+    config: MatryoshkaConfig
+
+    def __init__(self, config: MatryoshkaConfig, *, width: int) -> None:
+        super().__init__(config, width=width)
+        batch_selection.add_threshold(self)
+
+    @property
+    def estimated_threshold(self) -> torch.Tensor:
+        """Bias-corrected moving average of each batch's smallest kept value, 0-d; NaN if none."""
+        return batch_selection.estimated_threshold(self)
+
+    def encode(self, x: torch.Tensor) -> SparseCode:
+        """All latents above θ of each token, raw units; raises ValueError before calibrate."""
+        return batch_selection.encode_above_threshold(self, x)
+
+    def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
+        """The prefixes' reconstructions and AuxK on activations x (n, d)."""
+        scaled = self.scaled(x)
+        centred, code, activity = batch_selection.select(self, scaled, context)
+        weights = prefix_weights(code, self._cumulative(context).to(x.device))
+        nested = ragged_nested_decode_loss(scaled, code, self.W_dec, self.b_dec, *weights)
+        with torch.no_grad():
+            error = scaled - ragged_decode(code, self.W_dec, self.b_dec)
+        terms = {
+            "reconstruction": error.square().sum() / len(x),
+            "prefixes": nested.detach().mean(),
+        }
+        loss = LossTerms(minimised_mean(nested, scaled, self.config.loss_scale, context), terms)
+        return with_auxk(
+            self, loss, centred=centred, error=error, activity=activity, context=context
+        ), activity
+
+    def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
+        """Moves the training estimate of the threshold."""
+        batch_selection.move_estimate(self, activity, healthy)
+
+    def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
+        """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
+        batch_selection.calibrate_threshold(self, batches)
+
+    def _cumulative(self, context: TrainingContext) -> torch.Tensor:
+        """The step's cumulative weight of prefix lengths (f + 1,), keyed by seed and step."""
+        config, f = self.config, self.n_latents
+        if config.prefixes == "all":
+            pareto = pareto_cumulative(f, config.pareto_alpha) * (1 - 1 / config.n_prefixes)
+            pareto[-1] = 1.0
+            return pareto
+        lengths = list(config.group_ends)
+        if config.prefixes == "sampled":
+            draws = generator(context.seed, "prefixes", step=context.step)
+            n = config.n_prefixes - 1
+            lengths = [*pareto_lengths(n, f, config.pareto_alpha, draws=draws), f]
+        cumulative = weights_on_lengths(lengths, f)
+        return cumulative / len(lengths) if config.combine == "mean" else cumulative
+
+
+CONFIG = MatryoshkaConfig
+SAE = MatryoshkaSae
