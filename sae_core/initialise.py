@@ -37,6 +37,7 @@ def initialise(
         rows = normalize(draw).to(directions.device)
     sae.W_enc.copy_(rows * sae.encoder_gain())
     sae.b_enc.zero_()
+    sae.initialise_rest(seed=seed)
     if sae.config.encoder_scale == "calibrated":
         sae.W_enc.mul_(_size_ratio(sae, init_rows))
 

@@ -70,6 +70,9 @@ class Sae(nn.Module):
     def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
         """Updates running statistics after a training step, where `healthy` (0-d bool)."""
 
+    def initialise_rest(self, *, seed: int) -> None:
+        """Sets the parameters that an architecture adds, after the shared ones; 0 by default."""
+
     def encoder_gain(self) -> float:
         """Norm of the encoder's rows at the start."""
         return 1.0

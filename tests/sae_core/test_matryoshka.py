@@ -93,7 +93,7 @@ def test_the_first_group_reconstructs_better_than_the_same_latents_trained_witho
         trainee.sae.calibrate([x])
         dense = trainee.sae.encode(x).dense()
         x_hat = dense[:, :16] @ trainee.sae.W_dec[:16] + trainee.sae.b_dec / trainee.sae.input_scale
-        left[name] = float((x - x_hat).square().sum())
+        left[name] = float((x - x_hat).detach().square().sum())
     assert left["matryoshka"] < 0.95 * left["batch_topk"]
 
 
