@@ -10,8 +10,8 @@ from sae_core.training_context import TrainingContext
 from .terms import pre_activations
 
 SETTINGS = {"k": 3, "n_experts": 4}
-# A token may need any two of 48 directions, and one expert of 12 latents rarely has both: so trained,
-# directions are found (MMCS 0.92) and a third of the variance is left. Two experts of 24 have most.
+# A token may need any two of 48 directions, and one expert of 12 latents rarely has both: it finds
+# directions (MMCS 0.92) and leaves a third of the variance. Two experts of 24 have most pairs.
 RECOVERY = {"n_latents": 96, "experts_per_token": 2}
 VARIANTS = [
     {},
