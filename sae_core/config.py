@@ -65,6 +65,9 @@ class SaeConfig(BaseModel):
         gt=0,
         description="Largest gradient norm of one latent's row (b_dec: of the whole); none: any.",
     )
+    clip_by: Literal["row", "global"] = Field(
+        "row", description="Whether `clip` bounds each row, or all gradients' norm together."
+    )
     loss_scale: LossScale = Field(
         "none",
         description="What the squared error is divided by: 1, the inputs' variance, or each "

@@ -1,19 +1,30 @@
-"""Adam on an SAE's parameters, with gradients clipped per latent and unit decoder rows."""
+"""Adam on an SAE's parameters, with gradients clipped and unit decoder rows."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+from sae_kernels import AdamSettings, adam_rows, gradient_norms
 
 from sae_core.sae import Sae
 
 
-class RowAdam:
-    """Adam whose gradients are clipped by row and whose decoder rows stay unit vectors.
+class ReadyGradient(NamedTuple):
+    """A parameter's gradient and what its rows are multiplied by: (r,), 0-d, or none for 1."""
 
-    A row is what belongs to one latent; b_dec is one row. The decoder's gradient loses its part
-    along the row before clipping (it would only change the norm), and rows are normalised after
-    the step: both only where the SAE has a `unit_decoder`. Bit-wise deterministic on one kind
-    of machine; nothing waits for the device.
+    gradient: torch.Tensor
+    factors: torch.Tensor | None
+
+
+class RowAdam:
+    """Adam whose gradients are clipped and whose decoder rows stay unit vectors.
+
+    A row is what belongs to one latent; any other parameter is one row. Where the SAE's decoder
+    rows are unit, their gradient loses its part along the row before clipping (it would only
+    change the norm), and rows are normalised after the step. `clip` bounds the norm of every row,
+    or with `clip_by: global` of all gradients together. Bit-wise deterministic on one kind of
+    machine; nothing waits for the device.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023),
     for the removed part.
     """
@@ -29,48 +40,40 @@ class RowAdam:
     @torch.no_grad()
     def prepare(
         self, gradients: tuple[torch.Tensor, ...]
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+    ) -> tuple[list[ReadyGradient], torch.Tensor]:
         """The gradients to step with, and the norm (0-d) of all of them before clipping."""
-        ready, square_norms = [], []
-        for name, parameter, gradient in zip(self.names, self.parameters, gradients, strict=True):
-            if name == "W_dec" and self.sae.unit_decoder:
-                along = torch.linalg.vecdot(gradient, parameter)
-                gradient = torch.addcmul(gradient, parameter, along.unsqueeze(1), value=-1)
-            rows = gradient.reshape(self._n_rows(name), -1)
-            norms = torch.linalg.vector_norm(rows, dim=1)
-            square_norms.append(norms.square().sum())
-            if self.sae.config.clip is not None:
-                # A row of norm 0 divides to inf and is clamped to a factor of 1.
-                factors = (self.sae.config.clip / norms).clamp_(max=1.0)
-                rows = rows * factors.unsqueeze(1)
-            ready.append(rows.view_as(parameter))
-        return ready, torch.stack(square_norms).sum().sqrt()
+        norms = [
+            gradient_norms(*self._rows(name, parameter, gradient), unit_rows=self._unit(name))
+            for name, parameter, gradient in zip(
+                self.names, self.parameters, gradients, strict=True
+            )
+        ]
+        total = torch.stack([norm.square().sum() for norm in norms]).sum().sqrt()
+        bounded = [total] * len(norms) if self.sae.config.clip_by == "global" else norms
+        ready = [
+            ReadyGradient(gradient, self._factors(norm))
+            for gradient, norm in zip(gradients, bounded, strict=True)
+        ]
+        return ready, total
 
     @torch.no_grad()
-    def step(self, gradients: list[torch.Tensor], *, lr: float, healthy: torch.Tensor) -> None:
+    def step(self, ready: list[ReadyGradient], *, lr: float, healthy: torch.Tensor) -> None:
         """One Adam step where `healthy` (0-d bool); elsewhere every tensor keeps its bits."""
         config = self.sae.config
+        settings = AdamSettings(lr, config.beta1, config.beta2, config.eps)
         self.count += healthy
-        torch._fused_adam_(
-            self.parameters,
-            gradients,
-            self.mean,
-            self.mean_square,
-            [],
-            [self.count] * len(self.parameters),
-            lr=lr,
-            beta1=config.beta1,
-            beta2=config.beta2,
-            weight_decay=0.0,
-            eps=config.eps,
-            amsgrad=False,
-            maximize=False,
-            found_inf=(~healthy).to(torch.float32),
-        )
-        if self.sae.unit_decoder:
-            decoder = self.sae.W_dec
-            norms = torch.linalg.vector_norm(decoder, dim=1, keepdim=True)
-            decoder.div_(torch.where(healthy & (norms > 0), norms, 1.0))
+        moments = zip(self.mean, self.mean_square, strict=True)
+        for name, parameter, (gradient, factors), (mean, square) in zip(
+            self.names, self.parameters, ready, moments, strict=True
+        ):
+            adam_rows(
+                *self._rows(name, parameter, gradient, mean, square),
+                factors=factors,
+                count=self.count,
+                healthy=healthy,
+                settings=settings,
+                unit_rows=self._unit(name),
+            )
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments and the number of steps, by name."""
@@ -79,5 +82,18 @@ class RowAdam:
             state[f"mean.{name}"], state[f"mean_square.{name}"] = mean, square
         return state
 
-    def _n_rows(self, name: str) -> int:
-        return self.sae.n_latents if name in self.sae.latent_parameters else 1
+    def _factors(self, norms: torch.Tensor) -> torch.Tensor | None:
+        clip = self.sae.config.clip
+        # A norm of 0 divides to inf and is clamped to a factor of 1.
+        return None if clip is None else (clip / norms).clamp_(max=1.0)
+
+    def _unit(self, name: str) -> bool:
+        return self.sae.unit_decoder and name == "W_dec"
+
+    def _rows(
+        self, name: str, parameter: torch.Tensor, gradient: torch.Tensor, *moments: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """All as rows: views, since a step writes through them; only a gradient may be copied."""
+        n_rows = self.sae.n_latents if name in self.sae.latent_parameters else 1
+        views = [tensor.view(n_rows, -1) for tensor in (parameter, *moments)]
+        return [views[0], gradient.reshape(n_rows, -1), *views[1:]]

@@ -6,6 +6,7 @@ where the plain form is slow, `cpu.py` (same mathematics, deterministic, sparse 
 
 from __future__ import annotations
 
+from sae_kernels.adam_rows import AdamSettings, adam_rows, gradient_norms
 from sae_kernels.linear_batch_topk import linear_batch_topk
 from sae_kernels.linear_topk import linear_topk
 from sae_kernels.max_cosine import MaxCosine, max_cosine
@@ -16,8 +17,11 @@ from sae_kernels.ragged_nested_decode_loss import ragged_nested_decode_loss
 from sae_kernels.sparse_decode import sparse_decode
 
 __all__ = [
+    "AdamSettings",
     "MaxCosine",
     "RaggedCode",
+    "adam_rows",
+    "gradient_norms",
     "linear_batch_topk",
     "linear_topk",
     "max_cosine",

@@ -25,12 +25,31 @@ def gradients_of(optimiser: RowAdam, *, seed: int = 1, scale: float = 1.0):
     return tuple(torch.randn(shape, generator=generator) * scale for shape in shapes)
 
 
+def moved(optimiser: RowAdam, gradients: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+    """The gradients that a first step really uses, read off its moments."""
+    ready, _ = optimiser.prepare(gradients)
+    optimiser.step(ready, lr=0.0, healthy=HEALTHY)
+    share = 1 - optimiser.sae.config.beta1
+    return {name: mean / share for name, mean in zip(optimiser.names, optimiser.mean, strict=True)}
+
+
 def test_the_decoders_gradient_loses_its_part_along_each_row():
     optimiser = adam(clip=None)
-    ready, _ = optimiser.prepare(gradients_of(optimiser))
-    by_name = dict(zip(optimiser.names, ready, strict=True))
-    along = (by_name["W_dec"] * optimiser.sae.W_dec).sum(1)
-    torch.testing.assert_close(along, torch.zeros(6), atol=1e-6, rtol=0)
+    used = moved(optimiser, gradients_of(optimiser))
+    along = (used["W_dec"] * optimiser.sae.W_dec).sum(1)
+    torch.testing.assert_close(along, torch.zeros(6), atol=1e-5, rtol=0)
+
+
+def test_a_free_decoder_keeps_its_norms_and_its_whole_gradient():
+    optimiser = adam(clip=None)
+    optimiser.sae.unit_decoder_rows = False
+    with torch.no_grad():
+        optimiser.sae.W_dec *= 3
+    before = optimiser.sae.W_dec.detach().clone()
+    gradients = gradients_of(optimiser)
+    used = moved(optimiser, gradients)
+    torch.testing.assert_close(used["W_dec"], gradients[optimiser.names.index("W_dec")])
+    assert torch.equal(optimiser.sae.W_dec, before)
 
 
 def test_rows_are_clipped_one_by_one_and_small_ones_not_at_all():
@@ -38,25 +57,43 @@ def test_rows_are_clipped_one_by_one_and_small_ones_not_at_all():
     gradients = list(gradients_of(optimiser, scale=1e-3))
     index = optimiser.names.index("W_enc")
     gradients[index][2] *= 1e6
-    ready, _ = optimiser.prepare(tuple(gradients))
-    torch.testing.assert_close(ready[index][2].norm(), torch.tensor(1.0))
+    used = moved(optimiser, tuple(gradients))["W_enc"]
+    torch.testing.assert_close(used[2].norm(), torch.tensor(1.0))
     others = [0, 1, 3, 4, 5]
-    assert torch.equal(ready[index][others], gradients[index][others])
+    torch.testing.assert_close(used[others], gradients[index][others])
 
 
-def test_a_row_without_gradient_stays_zero():
-    optimiser = adam(clip=1.0)
+def test_a_global_clip_scales_all_gradients_by_one_number():
+    optimiser = adam(clip=0.5, clip_by="global")
+    gradients = gradients_of(optimiser)
+    unclipped = moved(adam(clip=None), gradients)
+    used = moved(optimiser, gradients)
+    norm = torch.cat([gradient.reshape(-1) for gradient in unclipped.values()]).norm()
+    for name, gradient in used.items():
+        torch.testing.assert_close(gradient, unclipped[name] * 0.5 / norm)
+
+
+def test_a_global_clip_leaves_small_gradients_alone():
+    optimiser = adam(clip=1e3, clip_by="global")
+    gradients = gradients_of(optimiser)
+    used = moved(optimiser, gradients)
+    for name, gradient in moved(adam(clip=None), gradients).items():
+        assert torch.equal(used[name], gradient)
+
+
+@pytest.mark.parametrize("clip_by", ["row", "global"])
+def test_a_row_without_gradient_stays_zero(clip_by):
+    optimiser = adam(clip=1.0, clip_by=clip_by)
     zeros = tuple(torch.zeros_like(parameter) for parameter in optimiser.parameters)
-    ready, norm = optimiser.prepare(zeros)
-    assert norm == 0
-    assert all((gradient == 0).all() for gradient in ready)
+    assert optimiser.prepare(zeros)[1] == 0
+    assert all((gradient == 0).all() for gradient in moved(optimiser, zeros).values())
 
 
 def test_the_norm_is_that_of_all_gradients_before_clipping():
     optimiser = adam(clip=1e-3)
     gradients = gradients_of(optimiser)
     _, norm = optimiser.prepare(gradients)
-    unclipped, _ = adam(clip=None).prepare(gradients)
+    unclipped = moved(adam(clip=None), gradients).values()
     expected = torch.cat([gradient.reshape(-1) for gradient in unclipped]).norm()
     torch.testing.assert_close(norm, expected)
 
@@ -67,9 +104,14 @@ def test_steps_equal_plain_adam_with_normalised_decoder_rows():
     plain = torch.optim.Adam(twins, lr=0.1, betas=(0.8, 0.95), eps=1e-6, foreach=False)
     decoder = optimiser.names.index("W_dec")
     for step in range(5):
-        ready, _ = optimiser.prepare(gradients_of(optimiser, seed=step))
-        for twin, gradient in zip(twins, ready, strict=True):
+        gradients = gradients_of(optimiser, seed=step + 1)
+        for twin, gradient in zip(twins, gradients, strict=True):
             twin.grad = gradient.clone()
+        with torch.no_grad():
+            rows = twins[decoder]
+            along = (rows * rows.grad).sum(1, keepdim=True)
+            rows.grad -= along * rows
+        ready, _ = optimiser.prepare(gradients)
         optimiser.step(ready, lr=0.1, healthy=HEALTHY)
         plain.step()
         with torch.no_grad():
@@ -85,6 +127,6 @@ def test_an_unhealthy_step_leaves_every_bit(poison):
     optimiser.step(ready, lr=0.1, healthy=HEALTHY)
     tensors = [*optimiser.parameters, *optimiser.state().values()]
     before = [tensor.detach().clone() for tensor in tensors]
-    poisoned = [torch.full_like(gradient, poison) for gradient in ready]
-    optimiser.step(poisoned, lr=0.1, healthy=~HEALTHY)
+    poisoned = tuple(torch.full_like(tensor, poison) for tensor in optimiser.parameters)
+    optimiser.step(optimiser.prepare(poisoned)[0], lr=0.1, healthy=~HEALTHY)
     assert all(torch.equal(a, b) for a, b in zip(before, tensors, strict=True))
