@@ -42,7 +42,7 @@ def test_the_decoders_gradient_loses_its_part_along_each_row():
 
 def test_a_free_decoder_keeps_its_norms_and_its_whole_gradient():
     optimiser = adam(clip=None)
-    optimiser.sae.unit_decoder_rows = False
+    optimiser.sae.unit_decoder = False
     with torch.no_grad():
         optimiser.sae.W_dec *= 3
     before = optimiser.sae.W_dec.detach().clone()
