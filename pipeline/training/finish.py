@@ -1,4 +1,4 @@
-"""The end of a group's training: calibration, weights, curve, rows in the tables, done.json."""
+"""The end of SAEs' training: calibration, weights, curve, rows in the tables, done.json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sae_core.checkpoint import sae_to_bytes
 
 
 def finish_group(workspace: Workspace, members: Sequence[Member], store: ActivationStore) -> None:
-    """Makes the members' SAEs exist: files, then rows in one run, then done.json.
+    """Makes the SAEs of members that end together exist: files, rows in one run, then done.json.
 
     A process killed in between leaves runs that the next command finishes from their last
     checkpoints; rows written twice show once.

@@ -116,11 +116,14 @@ def train_group(
     report: Report,
     stop: Callable[[], bool] | None,
     interval: CheckpointInterval,
+    leave: Callable[[Sequence[Member]], None],
 ) -> None:
     """Trains all members, which stand at one step, to the end of their budgets.
 
-    The last good state of each is on disk afterwards. Raises TrainingStopped when `stop`, asked
-    at every report, says so: the next call continues where this one stood.
+    Those whose budgets end together are given to `leave` while the others go on; every member is
+    checkpointed before, so that a killed group goes on from where the first ones left.
+    Raises TrainingStopped when `stop`, asked at every report, says so: the next call continues
+    where this one stood.
     """
     first = members[0].run.cell
     batches = store.batches(
@@ -128,6 +131,7 @@ def train_group(
         data_seed=first.data_seed,
         start=members[0].trainee.step_count,
     )
+    _part([m for m in members if m.trainee.done], leave)
     clock, due = _Clock(store), _Due(interval)
     with closing(batches):
         told = _told(batches, members, device=device, report=report)
@@ -135,13 +139,19 @@ def train_group(
         for news in train(trainees, told, report_every=_report_every(members)):
             _note(members, news, clock)
             stopping = stop is not None and stop()
-            if stopping or due.now(news.tokens):
+            if news.finished or stopping or due.now(news.tokens):
                 due.timed(lambda: _save(members), news.tokens)
+                _part([m for m in members if m.run.name in news.finished], leave)
                 clock.skip()
-            if stopping:
+            if stopping and not all(member.trainee.done for member in members):
                 raise _stopped(members)
-    _save(members)
     report(_progress(members))
+
+
+def _part(leaving: Sequence[Member], leave: Callable[[Sequence[Member]], None]) -> None:
+    """Lets members go whose training is over and whose last state is on disk."""
+    if leaving:
+        leave(leaving)
 
 
 def _save(members: Sequence[Member]) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -124,7 +125,7 @@ def _train(
     stop: Callable[[], bool] | None,
     interval: CheckpointInterval | None,
 ) -> None:
-    """Trains and finishes the runs, group by group; a group's rows show when it is finished."""
+    """Trains the runs group by group; an SAE exists, rows and all, as soon as its budget ends."""
     from pipeline.store.activation_store import ActivationStore
     from pipeline.training.device import training_device
     from pipeline.training.finish import finish_group
@@ -144,8 +145,8 @@ def _train(
             report=report,
             stop=stop,
             interval=interval or CheckpointInterval(),
+            leave=partial(finish_group, workspace, store=store),
         )
-        finish_group(workspace, members, store)
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:

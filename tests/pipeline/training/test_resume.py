@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.catalog.warehouse import query
 from pipeline.study.registry import Cell
+from pipeline.training import finish
 from pipeline.training.checkpoint import read_checkpoint, state_digest
 from pipeline.training.group import CheckpointInterval, TrainingStopped
 from pipeline.training.identity import identify
@@ -86,6 +88,43 @@ def test_together_is_alone_bit_for_bit(tmp_path: Path, store: ToyStore) -> None:
     for wanted in cells:
         train_cells(alone, [wanted])
         assert bits(together, wanted) == bits(alone, wanted)
+
+
+def test_who_leaves_early_exists_while_the_others_train(tmp_path: Path, store: ToyStore) -> None:
+    short, long = cell("topk", steps=9), cell("topk", seed=1)
+    broken, whole = workspace_at(tmp_path / "broken"), workspace_at(tmp_path / "whole")
+    expected = train_cells(whole, [short, long])
+    interrupted(broken, [short, long], store, 15)
+    assert [training_state(broken, c) for c in (short, long)] == ["done", "partial"]
+    assert query(broken, "SELECT sae FROM saes").to_pylist() == [{"sae": short.sae_id}]
+    results = train_cells(broken, [short, long])
+    assert [result.reused for result in results] == [True, False]
+    assert str(curve_of(results)) == str(curve_of(expected))
+    assert query(broken, "SELECT sae FROM saes").num_rows == 2
+    for wanted in (short, long):
+        assert bits(broken, wanted) == bits(whole, wanted)
+
+
+@pytest.mark.parametrize("moment", ["write_run", "write_done"])
+def test_a_kill_while_one_leaves_changes_no_bit(
+    tmp_path: Path, store: ToyStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    cells = [cell("topk", steps=9), cell("topk", seed=1)]
+    broken, whole = workspace_at(tmp_path / "broken"), workspace_at(tmp_path / "whole")
+    train_cells(whole, cells)
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, moment, die)
+        with pytest.raises(Killed):
+            train_cells(broken, cells)
+    assert [training_state(broken, c) for c in cells] == ["partial", "partial"]
+    train_cells(broken, cells)
+    assert store.opened[-1] == 9
+    assert query(broken, "SELECT sae FROM saes").num_rows == 2
+    assert [bits(broken, c) for c in cells] == [bits(whole, c) for c in cells]
 
 
 def test_saes_that_stand_at_different_steps_end_as_if_alone(
