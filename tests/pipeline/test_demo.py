@@ -18,15 +18,9 @@ from pipeline.demo.table import table
 from pipeline.plan import Plan
 from pipeline.study.config import Study, parse_study
 from pipeline.workspace import Workspace
-from tests.pipeline.small_world import small_world
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "explore.ipynb"
 GOOD = Row("resid_post.1", "trained", 0, 32.0, 0.2, 0.19, 0.21, 0.95, 0.7, 0.1, 0.6, 0.3)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Study]:
-    return small_world(tmp_path_factory.mktemp("world"))
 
 
 def study_text() -> str:
