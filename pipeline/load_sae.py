@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import CheckpointError
 from pipeline.training.record import DONE_FILE, SAE_FILE
+from pipeline.workspace import VARIABLE, default_root
 
 if TYPE_CHECKING:
     from sae_core.sae import Sae
 
 
-def load(path: str | Path) -> Sae:
-    """The SAE of a folder of the workspace, or of its sae.safetensors, on the CPU.
+def load(path: str | Path, *, workspace: str | Path | None = None) -> Sae:
+    """The SAE of a folder, or of its sae.safetensors, on the CPU.
+
+    A relative path is taken from the current folder and, where nothing lies there, from the
+    workspace: so `path` of the table `saes` is one, wherever the workspace was moved to. The
+    workspace is $SAE_WORKSPACE, else the one beside the project; with `workspace` given, a relative
+    path is taken from that folder alone.
 
     Then `code = sae.encode(x)` for x (n, d) in raw units, and `x_hat = sae.decode(code)` (n, d).
     Raises CheckpointError for a file that cannot be read, and for a training run that has not
@@ -21,7 +27,7 @@ def load(path: str | Path) -> Sae:
     """
     from sae_core.checkpoint import sae_from_bytes
 
-    file = _file_of(Path(path).expanduser())
+    file = _file_of(_resolved(Path(path).expanduser(), workspace))
     try:
         return sae_from_bytes(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -32,13 +38,22 @@ def load(path: str | Path) -> Sae:
         ) from error
 
 
+def _resolved(path: Path, workspace: str | Path | None) -> Path:
+    if path.is_absolute() or (workspace is None and path.exists()):
+        return path
+    root = Path(workspace or default_root()).expanduser().resolve()
+    return root / path
+
+
 def _file_of(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
         raise CheckpointError(
             f"{path} does not exist. Give the folder of a trained SAE (column `path` of the table "
-            '`saes`: `sae sql "select sae, path from saes"`) or its sae.safetensors.'
+            '`saes`: `sae sql "select sae, path from saes"`) or its sae.safetensors; a relative '
+            f"path is taken from the current folder, then from the workspace: {VARIABLE} or the "
+            "argument workspace names another one."
         )
     found = (
         [path]

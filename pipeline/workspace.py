@@ -44,6 +44,13 @@ class Workspace:
             ) from error
         return workspace
 
+    def relative(self, path: Path) -> str:
+        """A path inside the workspace as the tables name it: from `root`, with forward slashes.
+
+        It stays right when the workspace is moved.
+        """
+        return path.relative_to(self.root).as_posix()
+
     @property
     def studies(self) -> Path:
         """The studies that were registered."""

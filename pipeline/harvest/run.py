@@ -231,7 +231,7 @@ def _record(workspace: Workspace, folder: StoreFolder, result: HarvestResult) ->
     assert store is not None
     run = new_run_id("harvest")
     rows = {
-        "sources": [source_row(result, store)],
+        "sources": [source_row(workspace, result, store)],
         "shuffle_quality": quality_rows(result, store.shuffle),
     }
     write_run(workspace, run, rows, kind="harvest")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.store.manifest import StoreManifest
+from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.harvest.run import HarvestResult
 
 
-def source_row(result: HarvestResult, store: StoreManifest) -> dict[str, object]:
+def source_row(
+    workspace: Workspace, result: HarvestResult, store: StoreManifest
+) -> dict[str, object]:
     """The row of `sources`."""
     source = result.source
     return {
@@ -28,7 +31,7 @@ def source_row(result: HarvestResult, store: StoreManifest) -> dict[str, object]
         "n_high_norm": result.n_high_norm,
         "dtype": result.dtype,
         "shuffle": store.shuffle,
-        "store_path": str(result.store_path),
+        "store_path": workspace.relative(result.store_path),
         "corpus_hash": store.corpus_hash,
         "model_hash": store.model_hash,
         "mean_norm": result.statistics.mean_norm,

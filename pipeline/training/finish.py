@@ -34,7 +34,10 @@ def finish_group(workspace: Workspace, members: Sequence[Member], store: Activat
             write_bytes(member.run.folder / SAE_FILE, sae_to_bytes(sae))
         write_curve(member.run.folder, member.curve)
     rows = {
-        "saes": [_sae_row(m, record, store) for m, record in zip(members, done, strict=True)],
+        "saes": [
+            _sae_row(m, record, store) | {"path": workspace.relative(m.run.folder)}
+            for m, record in zip(members, done, strict=True)
+        ],
         "training_curve": [row for member in members for row in _curve_rows(member)],
     }
     write_run(workspace, new_run_id("training"), rows, kind="training")
@@ -86,7 +89,6 @@ def _sae_row(member: Member, done: Done, store: ActivationStore) -> dict[str, ob
         "epochs": done.epochs,
         "batch_size": recipe.batch_size,
         "config_json": recipe.model_dump_json(),
-        "path": str(run.folder),
         "commit": code_commit(),
         "package_version": package_version(),
         "seconds": done.seconds,

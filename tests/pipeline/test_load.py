@@ -44,6 +44,31 @@ def test_a_folder_its_file_or_the_folder_above_are_the_same_sae(folder: Path, pa
     assert torch.equal(load(str(folder / part)).W_dec, load(folder).W_dec)
 
 
+def test_a_path_of_the_tables_is_found_in_the_workspace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = "key/0123abcd"
+    monkeypatch.chdir(tmp_path.parent)
+    assert torch.equal(load(path, workspace=tmp_path).W_dec, load(folder).W_dec)
+    with pytest.raises(CheckpointError, match=r"default-workspace.*SAE_WORKSPACE"):
+        load(path)
+    monkeypatch.setenv("SAE_WORKSPACE", str(tmp_path))
+    assert torch.equal(load(path).W_dec, load(folder).W_dec)
+
+
+def test_from_here_comes_before_from_the_workspace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "here" / "key" / "0123abcd"
+    other.mkdir(parents=True)
+    (other / "sae.safetensors").write_bytes(b"not an SAE")
+    monkeypatch.setenv("SAE_WORKSPACE", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(CheckpointError, match=r"key/0123abcd/sae.safetensors cannot be read"):
+        load("key/0123abcd")
+    assert load("key/0123abcd", workspace=tmp_path).n_latents == 16
+
+
 def test_several_saes_in_one_folder_are_listed(folder: Path) -> None:
     other = folder.parent / "89abcdef"
     other.mkdir()

@@ -37,7 +37,7 @@ def test_a_trained_sae_is_a_folder_a_row_and_a_curve(workspace: Workspace, store
     assert (row["status"], row["weights"], row["weights_seed"]) == ("ok", "trained", None)
     assert row["epochs"] == result.epochs == STEPS * BATCH / store.n_rows
     assert 0 <= row["wait_share"] <= 1
-    assert Path(row["path"]) == result.path
+    assert workspace.root / row["path"] == result.path
     curve = query(workspace, "SELECT * FROM training_curve").to_pylist()
     wanted = {"fvu", "l0", "loss", "dead_share", "lr", "gradient_norm", "wait_share"}
     assert {r["metric"] for r in curve} >= wanted | {"reconstruction", "tokens_per_second"}
