@@ -10,6 +10,7 @@ import dagster as dg
 from assets.display import number, picture, table
 from assets.failure import stated
 from assets.sae import sae
+from pipeline.corpus.one_look import one_look
 from pipeline.orchestrate.cells import cell_request
 from pipeline.orchestrate.partitions import grid
 from pipeline.orchestrate.requested import requested_partitions
@@ -60,7 +61,7 @@ def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from pipeline.training.run import training_state
 
     workspace, report = current_workspace(), current_report(context.log)
-    with stated():
+    with stated(), one_look():
         request = cell_request(workspace, context.partition_key, requested_partitions(context))
         trained = request.only(lambda cell: training_state(workspace, cell) == "done")
         result = trained.made_by(lambda cells: evaluate_cells(workspace, cells, report=report))

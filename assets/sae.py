@@ -11,6 +11,7 @@ from assets.activations import activations
 from assets.beta import on_source
 from assets.display import numbers, picture
 from assets.failure import stated
+from pipeline.corpus.one_look import one_look
 from pipeline.errors import UserError
 from pipeline.orchestrate.cells import cell_request
 from pipeline.orchestrate.partitions import grid
@@ -52,7 +53,7 @@ def sae(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from pipeline.training.run import train_cells
 
     workspace, report = current_workspace(), current_report(context.log)
-    with stated():
+    with stated(), one_look():
         request = cell_request(workspace, context.partition_key, requested_partitions(context))
         result = request.made_by(lambda cells: train_cells(workspace, cells, report=report))
     return dg.MaterializeResult(

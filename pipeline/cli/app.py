@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.corpus.one_look import one_look
 from pipeline.errors import UserError
 from pipeline.threads import wait_briefly
 
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        code = app(arguments, standalone_mode=False)
+        with one_look():
+            code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except UserError as error:

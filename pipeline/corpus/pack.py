@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline import atomic
 from pipeline.corpus.documents import Document, corpus_hash, split_of
+from pipeline.corpus.one_look import found
 from pipeline.corpus.packed import DOCUMENTS, MANIFEST, SPLITS, PackedCorpus
 from pipeline.corpus.read import fingerprint, read_documents
 from pipeline.corpus.split_rows import SplitRows
@@ -40,13 +41,17 @@ _COLUMNS = ("document", "name", "split", "n_tokens", "n_bytes")
 def open_corpus(workspace: Workspace, name: str, config: ModelConfig) -> PackedCorpus | None:
     """The packed corpus of a model where it exists and its text has not changed since.
 
-    Cheap: looks at names, sizes and dates of the text's files. None where it must be packed.
+    Cheap: looks at names, sizes and dates of the text's files, once per command (see `one_look`).
+    None where it must be packed.
     """
-    mark = _mark(config)
-    for folder in sorted(workspace.corpus.glob(f"{name}.*")):
-        if (folder / mark).is_file() and (folder / MANIFEST).is_file():
-            return PackedCorpus.read(folder)
-    return None
+    known, wanted = found(), f"{workspace.root} {name} {config.model_dump_json()}"
+    if wanted not in known:
+        mark = _mark(config)
+        for folder in sorted(workspace.corpus.glob(f"{name}.*")):
+            if (folder / mark).is_file() and (folder / MANIFEST).is_file():
+                known[wanted] = PackedCorpus.read(folder)
+                break
+    return known.get(wanted)
 
 
 def pack_corpus(
