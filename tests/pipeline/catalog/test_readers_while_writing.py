@@ -102,7 +102,9 @@ def test_a_query_that_finds_a_listed_part_gone_asks_again(
 
 
 @pytest.mark.long
-def test_ten_thousand_queries_see_no_error_and_no_half_written_run(workspace: Workspace) -> None:
-    doors = ["ours", "shell", "ours", "shell"]
-    written = _read_while_writing(workspace, readers=doors, n_queries=2500, pause=0.5, every=20)
-    assert written >= 20
+def test_readers_of_many_runs_and_compactions_see_no_error_and_no_half_written_run(
+    workspace: Workspace,
+) -> None:
+    doors = ["ours", "shell"]
+    written = _read_while_writing(workspace, readers=doors, n_queries=600, pause=0.2, every=10)
+    assert written >= 10
