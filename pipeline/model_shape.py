@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import SiteError, StudyError
-from pipeline.study.config import ModelConfig
+from pipeline.errors import SiteError, StudyError, UserError
 from pipeline.study.names import Site, Source
+from pipeline.study.variants import SITE_KINDS
+
+if TYPE_CHECKING:
+    from pipeline.study.config import ModelConfig
 
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
@@ -55,8 +61,34 @@ def check_layer(config: ModelConfig, source: Source) -> None:
     if depth is not None and source.site.layer >= depth:
         raise SiteError(
             f"{source}: layer {source.site.layer} is beyond the depth of {source.model!r}, which "
-            f"has {depth} layers. Allowed: 0 to {depth - 1}. Choose other layers."
+            f"has {depth} layers. Allowed: 0 to {depth - 1}. {site_listing(source.model, config)} "
+            "Choose other layers."
         )
+
+
+def site_listing(name: str, config: ModelConfig) -> str:
+    """A sentence with the sites of a model as its config tells them.
+
+    A kind that its blocks lack, such as mlp_act in a mixture of experts, is only known, and told,
+    when the model itself is read.
+    """
+    depth = model_shape(config).n_layers
+    if depth is None:
+        return f"Kinds of site: {', '.join(SITE_KINDS)}; the config of {name!r} tells no depth."
+    layers = "0" if depth == 1 else f"0-{depth - 1}"
+    return f"The sites of {name!r}: {', '.join(f'{kind}.{layers}' for kind in SITE_KINDS)}."
+
+
+def known_site_listing(models: Mapping[str, ModelConfig], folder: Path) -> str:
+    """The same for those of a study's models that lie on this machine; empty where none does."""
+    listings = []
+    for name, config in models.items():
+        path = folder / Path(config.path).expanduser()
+        if config.path == "embedded" or path.is_dir():
+            here = {} if config.path == "embedded" else {"path": str(path)}
+            with suppress(UserError):
+                listings.append(site_listing(name, config.model_copy(update=here)))
+    return " ".join(listings)
 
 
 def _first(fields: dict[str, Any], names: tuple[str, ...]) -> int | None:

@@ -148,12 +148,19 @@ def make_plan(
 def pack_corpora(
     workspace: Workspace, registry: Registry, sources: Sequence[Source], *, report: Report
 ) -> None:
-    """Packs the corpora of the sources' models where they are not packed yet."""
+    """Packs the corpora of the sources' models where they are not packed yet.
+
+    Raises what is known to be wrong before that: a layer beyond the model's depth, a harvest
+    budget beyond what the text's files can hold.
+    """
     from pipeline.corpus.pack import pack_corpus
 
     for source in sources:
         check_layer(registry.models[source.model], source)
-    for name in dict.fromkeys(source.model for source in sources):
+    names = list(dict.fromkeys(source.model for source in sources))
+    for name in names:
+        _rows(name, registry.models[name], _train_tokens(workspace, name, registry.models[name]))
+    for name in names:
         pack_corpus(workspace, name, registry.models[name], report=report)
 
 
@@ -172,6 +179,8 @@ def _train_tokens(workspace: Workspace, name: str, config: ModelConfig) -> int |
 def _rows(name: str, config: ModelConfig, available: int | None) -> int | None:
     """Rows of the model's stores; None before the corpus is packed, unless the study says."""
     wanted = config.harvest.tokens
+    if wanted is not None and available is None:
+        _check_bound(name, config, wanted)
     if wanted is not None and available is not None and wanted > available:
         raise StudyError(
             f"models.{name}.harvest.tokens is {wanted:,}, but the corpus has {available:,} train "
@@ -179,6 +188,20 @@ def _rows(name: str, config: ModelConfig, available: int | None) -> int | None:
             "larger budget read the rows several times."
         )
     return wanted or available
+
+
+def _check_bound(name: str, config: ModelConfig, wanted: int) -> None:
+    """Raises StudyError for a budget that the text cannot hold, whatever the tokenizer makes."""
+    from pipeline.corpus.bound import most_tokens
+
+    most = most_tokens(config)
+    if most is not None and wanted > most:
+        raise StudyError(
+            f"models.{name}.harvest.tokens is {wanted:,}, but the text of its corpus holds fewer "
+            f"than {most:,} tokens, the held-out ones among them. Lower the budget, leave it out "
+            "for all train tokens, or give more text; SAEs with a larger budget read the rows "
+            "several times."
+        )
 
 
 def _source_work(

@@ -68,10 +68,7 @@ def _source_line(plan: Plan, number: int) -> str:
 
 
 def _work_lines(plan: Plan) -> list[str]:
-    lines = [
-        f"the corpus of {name} is packed first, and says how many tokens there are"
-        for name in plan.unpacked
-    ]
+    lines = [_packing_line(plan, name) for name in plan.unpacked]
     for (model, weights), works in plan.passes():
         rows = f"{_amount(works[0].rows, 'tokens')}" if works[0].rows else "all train tokens"
         lines.append(
@@ -86,6 +83,15 @@ def _work_lines(plan: Plan) -> list[str]:
     if judge:
         lines.append(f"{_count(len(judge), 'SAE')} to evaluate")
     return lines or ["nothing: all of it exists"]
+
+
+def _packing_line(plan: Plan, name: str) -> str:
+    """What is not known before the corpus is packed, and so not checked."""
+    line = f"the corpus of {name} is packed first, and says how many tokens there are"
+    rows = next(work.rows for work in plan.sources if work.source.model == name)
+    if rows is None:
+        return line
+    return f"{line}; whether they are the {rows:,} of harvest.tokens is checked then, not now"
 
 
 def _epoch_lines(plan: Plan) -> list[str]:

@@ -52,7 +52,7 @@ def fingerprint(config: CorpusConfig) -> str:
     if config.kind == "builtin":
         state += [sys.version, sysconfig.get_path("stdlib")]
     elif config.kind != "hf":
-        for name, path in _files(config):
+        for name, path in corpus_files(config):
             status = path.stat()
             state.append([name, status.st_size, status.st_mtime_ns])
     return content_hash(state)
@@ -65,12 +65,12 @@ def _builtin(config: CorpusConfig) -> Iterator[Document]:
 
 
 def _text(config: CorpusConfig) -> Iterator[Document]:
-    for name, path in _files(config):
+    for name, path in corpus_files(config):
         yield Document(name, _decoded(path, path.read_bytes()))
 
 
 def _jsonl(config: CorpusConfig) -> Iterator[Document]:
-    for name, path in _files(config):
+    for name, path in corpus_files(config):
         with path.open("rb") as file:
             for row, raw in enumerate(file):
                 if raw.strip():
@@ -97,7 +97,7 @@ def _parquet(config: CorpusConfig) -> Iterator[Document]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for name, path in _files(config):
+    for name, path in corpus_files(config):
         try:
             with pq.ParquetFile(path) as file:
                 names = file.schema_arrow.names
@@ -181,7 +181,7 @@ def _decoded(path: Path, raw: bytes) -> str:
         ) from error
 
 
-def _files(config: CorpusConfig) -> list[tuple[str, Path]]:
+def corpus_files(config: CorpusConfig) -> list[tuple[str, Path]]:
     """The corpus' files with their names below the given folder, sorted by name."""
     given = str(Path(config.path or "").expanduser())
     folder, patterns = Path(given), _SUFFIXES[config.kind]

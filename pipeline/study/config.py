@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
 from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
+from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
 from pipeline.study.names import SaeKey, Site, Source, Weights, check_name
 from pipeline.study.recipes import recipe
-from pipeline.study.variants import parse_sites, parse_weights
+from pipeline.study.variants import UnknownSiteError, parse_sites, parse_weights
 from pipeline.study.yaml_text import read_yaml
 
 
@@ -150,8 +159,14 @@ class Study(_Frozen):
 
     @field_validator("sites")
     @classmethod
-    def _known_sites(cls, texts: list[str]) -> list[str]:
-        return _distinct([str(site) for text in texts for site in parse_sites(text)], "site")
+    def _known_sites(cls, texts: list[str], info: ValidationInfo) -> list[str]:
+        try:
+            sites = [str(site) for text in texts for site in parse_sites(text)]
+        except UnknownSiteError as error:
+            folder = (info.context or {}).get("folder", Path.cwd())
+            listing = known_site_listing(info.data.get("models", {}), folder)
+            raise StudyError(f"{error} {listing}".rstrip()) from error
+        return _distinct(sites, "site")
 
     @field_validator("seeds")
     @classmethod
@@ -194,8 +209,9 @@ def parse_study(text: str, origin: str, *, folder: Path | None = None) -> Study:
     Raises StudyError: unknown keys with the nearest valid one, bad values with what is allowed.
     """
     data = read_yaml(text, origin)
-    study = validated(Study, data, origin)
-    models = {name: _local(config, folder or Path.cwd()) for name, config in study.models.items()}
+    folder = folder or Path.cwd()
+    study = validated(Study, data, origin, context={"folder": folder})
+    models = {name: _local(config, folder) for name, config in study.models.items()}
     return study.model_copy(update={"models": models})
 
 

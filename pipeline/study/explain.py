@@ -17,14 +17,19 @@ _MOST = 8
 
 
 def validated(
-    model: type[Model], data: Mapping[str, Any], origin: str, *, path: tuple[str, ...] = ()
+    model: type[Model],
+    data: Mapping[str, Any],
+    origin: str,
+    *,
+    path: tuple[str, ...] = (),
+    context: dict[str, Any] | None = None,
 ) -> Model:
     """`model` made of plain data; raises StudyError with one line per thing to mend.
 
-    `origin` names the file, `path` the place of `data` in it.
+    `origin` names the file, `path` the place of `data` in it; `context` is for its validators.
     """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         # A key misspelt is often also a key missing: the offer of the right name comes first.
         found = sorted(error.errors(include_url=False), key=lambda e: e["type"] == "missing")

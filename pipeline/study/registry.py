@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import atomic
 from pipeline.errors import StudyError, did_you_mean
 from pipeline.hashing import short
 from pipeline.locks import turn
+from pipeline.model_shape import known_site_listing
 from pipeline.study.config import EvaluationConfig, ModelConfig, Study, study_hash
 from pipeline.study.names import SaeKey, Source
 from pipeline.study.recipes import recipe
-from pipeline.study.variants import parse_site, parse_weights
+from pipeline.study.variants import UnknownSiteError, parse_site, parse_weights
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -88,7 +90,11 @@ class Registry:
         source = Source.parse(source) if isinstance(source, str) else source
         self._check("model", source.model, self._contents("models"))
         parse_weights(str(source.weights))
-        parse_site(str(source.site))
+        try:
+            parse_site(str(source.site))
+        except UnknownSiteError as error:
+            listing = known_site_listing({source.model: self.models[source.model]}, Path.cwd())
+            raise StudyError(f"{error} {listing}".rstrip()) from error
         return source
 
     def check_key(self, key: SaeKey | str) -> SaeKey:

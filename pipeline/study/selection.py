@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.errors import StudyError
 from pipeline.study.config import Study
 from pipeline.study.names import SaeKey, Site, Source, Weights
-from pipeline.study.variants import parse_site, parse_weights
+from pipeline.study.variants import parse_weights
 
 _MOST = 10_000
 
@@ -34,14 +34,17 @@ class Selection:
         weights: str | None = None,
         recipes: str | None = None,
     ) -> Selection:
-        """The selection of a command's texts; raises StudyError for one that cannot be read."""
+        """The selection of a command's texts; raises StudyError for one that cannot be read.
+
+        Names are checked with the sources and keys they make, by who knows the models.
+        """
         names = parse_names(kinds, "--sites")
         variants = parse_names(weights, "--weights")
         return cls(
             layers=parse_numbers(layers, "--layers"),
             seeds=parse_numbers(seeds, "--seeds"),
             models=parse_names(models, "--model"),
-            kinds=names and tuple(parse_site(f"{name}.0").kind for name in names),
+            kinds=names and tuple(Site.parse(f"{name}.0").kind for name in names),
             weights=variants and tuple(parse_weights(text) for text in variants),
             recipes=parse_names(recipes, "--recipes"),
         )

@@ -12,6 +12,10 @@ SITE_KINDS = ("resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_act")
 _RANGE = re.compile(r"([a-z][a-z_]*)\.([0-9]{1,4})-([0-9]{1,4})")
 
 
+class UnknownSiteError(StudyError):
+    """A kind of site that nobody knows; who knows the model adds the sites it has."""
+
+
 def parse_weights(text: str) -> Weights:
     """The weights variant of a text form; raises StudyError for a variant nobody knows."""
     weights = Weights.parse(text)
@@ -24,10 +28,10 @@ def parse_weights(text: str) -> Weights:
 
 
 def parse_site(text: str) -> Site:
-    """The site of a text form; raises StudyError for a kind nobody knows."""
+    """The site of a text form; raises UnknownSiteError for a kind nobody knows."""
     site = Site.parse(text)
     if site.kind not in SITE_KINDS:
-        raise StudyError(
+        raise UnknownSiteError(
             f"{text!r} is not a site: unknown kind {site.kind!r}. "
             f"{did_you_mean(site.kind, SITE_KINDS)}"
         )

@@ -86,7 +86,9 @@ def test_a_failure_exits_with_1_and_says_why(
     ("arguments", "sentence"),
     [
         (["backfill", "--layers", "9"], "layer 9 is beyond the depth of 'lm', which has 4 layers"),
+        (["backfill", "--layers", "9"], "The sites of 'lm': resid_pre.0-3, resid_post.0-3,"),
         (["backfill", "--sites", "resid_pots"], "Did you mean 'resid_post'"),
+        (["backfill", "--sites", "resid_pots"], "The sites of 'lm': resid_pre.0-3,"),
         (["backfill", "--recipes", "topc"], "Did you mean 'topk'"),
         (["backfill", "--model", "ml"], "Did you mean 'lm'"),
         (["backfill", "tyni"], "Its studies: tiny"),

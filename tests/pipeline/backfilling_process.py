@@ -1,6 +1,6 @@
 """A process that backfills one seed after the other: `python -m ... WORKSPACE STUDY STOP_FILE`.
 
-Each is `sae backfill` as it stands; every fourth adds a weights variant, so that harvests write too.
+Each is `sae backfill` as it stands; every fourth adds a weights variant, so that it harvests too.
 """
 
 from __future__ import annotations

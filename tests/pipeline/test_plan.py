@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, UserError
 from pipeline.estimate import ASSUMED_FLOPS_PER_SECOND
 from pipeline.model_shape import model_shape
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import Plan, make_plan, pack_corpora
 from pipeline.plan_text import plan_json, plan_lines
-from pipeline.study.config import ModelConfig, parse_study
+from pipeline.progress import silent
+from pipeline.study.config import CorpusConfig, HarvestConfig, ModelConfig, parse_study
 from pipeline.study.names import SaeKey, Site, Source
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.workspace import Workspace
@@ -139,9 +140,48 @@ def test_an_unpacked_corpus_is_packed_first_and_asks_for_no_states(
     plan = planned()
     assert plan.unpacked == ("lm",)
     assert (
-        "work   the corpus of lm is packed first, and says how many tokens there are"
-        in plan_lines(plan)
+        "work   the corpus of lm is packed first, and says how many tokens there are; whether "
+        "they are the 4,000 of harvest.tokens is checked then, not now" in plan_lines(plan)
     )
+
+
+def test_a_harvest_beyond_what_the_files_can_hold_is_refused_before_packing(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packing(*_: object, **__: object) -> None:
+        raise AssertionError("packed a corpus that cannot be enough")
+
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number}.txt").write_text("x" * 100)
+    corpus = CorpusConfig(kind="text", path=str(folder))
+    model = ModelConfig(corpus=corpus, harvest=HarvestConfig(tokens=2021))
+    study = parse_study(STUDY, "test").model_copy(update={"study": "poor", "models": {"p": model}})
+    register(workspace, study, yaml_text="")
+    registry = Registry.load(workspace)
+    said = r"models.p.harvest.tokens is 2,021, but .* fewer than 2,020 tokens"
+    monkeypatch.setattr("pipeline.corpus.pack.pack_corpus", packing)
+    with pytest.raises(StudyError, match=said):
+        make_plan(workspace, registry, study.sources(), study.keys())
+    with pytest.raises(StudyError, match=said):
+        pack_corpora(workspace, registry, study.sources(), report=silent)
+
+
+def test_unknown_sites_list_those_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"n_layer": 3, "n_embd": 8}))
+    text = STUDY.replace("resid_post.0-3", "resid_pots.0").replace("embedded", "./mine")
+    with pytest.raises(StudyError, match=r"'resid_post'.* 'lm': resid_pre.0-2, resid_post.0-2,"):
+        parse_study(text, "test", folder=tmp_path)
+
+
+@pytest.mark.parametrize("source", ["lm.trained.mlp_ou.0", "lm.trained.mlp_out.4"])
+def test_unknown_sites_of_a_partition_list_those_of_its_model(
+    workspace: Workspace, source: str
+) -> None:
+    with pytest.raises(UserError, match=r"The sites of 'lm': .*mlp_out.0-3, mlp_act.0-3\."):
+        make_plan(workspace, Registry.load(workspace), [Source.parse(source)], [])
 
 
 def test_a_diverged_sae_is_neither_trained_nor_evaluated_again(

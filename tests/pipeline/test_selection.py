@@ -62,7 +62,7 @@ def test_numbers_that_cannot_be_read_are_named(text: str) -> None:
 @pytest.mark.parametrize(
     ("option", "text", "sentence"),
     [
-        ("kinds", "resid_pots", "Did you mean 'resid_post'"),
+        ("kinds", "resid post", "A site is a kind and a layer"),
         ("weights", "tranied", "Did you mean 'trained'"),
         ("weights", "trained@1", "are not drawn"),
         ("recipes", "topk,", "--recipes"),
