@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-long lint bench docs ui setup browser clean
+.PHONY: demo test test-long lint bench docs ui setup browser datasets clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
@@ -20,7 +20,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
-test-long: $(STAMP) browser
+test-long: $(STAMP) browser datasets
 	$(BIN)/python -m pytest -m "long and not gpu"
 
 lint: $(STAMP)
@@ -40,6 +40,9 @@ setup: $(STAMP)
 
 browser: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt playwright
+
+datasets: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt datasets
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 was found. \

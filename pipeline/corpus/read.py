@@ -25,7 +25,8 @@ def read_documents(config: CorpusConfig) -> Iterator[Document]:
 
     text: a file, a folder (its *.txt, at any depth) or a glob; a document is a file, named by
     its path below the folder. jsonl, parquet: the same with *.jsonl or *.parquet; a document is a
-    row, named `file:row` from 0. hf: rows of a dataset on the hub, named `dataset:row`.
+    row, named `file:row` from 0. hf: rows of a dataset on the hub, or of a folder that holds one as
+    the hub does or as `save_to_disk` wrote it, named `dataset:row`.
 
     Raises UserError where there is no text, or a file cannot be read as what it should be.
     """
@@ -46,16 +47,25 @@ def fingerprint(config: CorpusConfig) -> str:
     """A hash that changes when the corpus may have changed: names, sizes and dates of its files.
 
     For the builtin corpus the Python and its folder stand for the files; a dataset of the hub is
-    taken to stay as it is.
+    taken to stay as it is, one that lies here is not.
     """
     state: list[Any] = [config.model_dump(mode="json")]
     if config.kind == "builtin":
         state += [sys.version, sysconfig.get_path("stdlib")]
-    elif config.kind != "hf":
-        for name, path in corpus_files(config):
+    else:
+        files = corpus_files(config) if config.kind != "hf" else _dataset_files(config)
+        for name, path in files:
             status = path.stat()
             state.append([name, status.st_size, status.st_mtime_ns])
     return content_hash(state)
+
+
+def _dataset_files(config: CorpusConfig) -> list[tuple[str, Path]]:
+    folder = Path(config.dataset or "")
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted((path.relative_to(folder).as_posix(), path) for path in files)
 
 
 def _builtin(config: CorpusConfig) -> Iterator[Document]:
@@ -125,26 +135,33 @@ def _hub_dataset(config: CorpusConfig) -> Iterator[Document]:
     except ImportError as error:
         raise UserError(
             "a corpus of kind 'hf' needs the package 'datasets', which is not installed. Install "
-            "it with: pip install 'sae-foundry[datasets]'. Local files need no such package: "
-            "kinds text, jsonl, parquet."
+            "it with: make datasets. Local files need no such package: kinds text, jsonl, parquet."
         ) from error
+    folder = Path(config.dataset or "")
     try:
-        rows = datasets.load_dataset(
-            config.dataset,
-            config.dataset_config,
-            split=config.dataset_split,
-            streaming=config.max_documents is not None,
-        )
+        if (folder / "state.json").is_file():
+            rows = datasets.load_from_disk(str(folder))
+        elif (folder / "dataset_dict.json").is_file():
+            rows = datasets.load_from_disk(str(folder / config.dataset_split))
+        else:
+            rows = datasets.load_dataset(
+                config.dataset,
+                config.dataset_config,
+                split=config.dataset_split,
+                streaming=config.max_documents is not None,
+            )
     except (OSError, ValueError) as error:
         raise UserError(
             f"the dataset {config.dataset!r} (config {config.dataset_config}, split "
             f"{config.dataset_split!r}) cannot be loaded: {error}. Check its name, config and "
             "split, the network, and HF_TOKEN for a gated one."
         ) from error
+    # A document's name decides its split: it must not depend on where a folder lies.
+    name = folder.name if folder.is_dir() else config.dataset
     for row, record in enumerate(rows):
         where = f"{config.dataset}, row {row}"
         text = _field(record.get(config.text_field), sorted(record), config=config, where=where)
-        yield Document(f"{config.dataset}:{row}", text)
+        yield Document(f"{name}:{row}", text)
 
 
 _READERS: dict[str, Callable[[CorpusConfig], Iterator[Document]]] = {

@@ -155,7 +155,7 @@ def test_without_the_extra_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'sae-foundry\[datasets\]'"):
+    with pytest.raises(UserError, match="make datasets"):
         read("hf", dataset="lab/texts")
 
 
@@ -179,3 +179,12 @@ def test_the_fingerprint_changes_with_the_files(notes: Path) -> None:
     changed = fingerprint(config)
     (notes / "new.txt").write_text("x")
     assert len({before, changed, fingerprint(config)}) == 3
+
+
+def test_the_fingerprint_of_a_dataset_that_lies_here_changes_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    config = CorpusConfig(kind="hf", dataset=str(tmp_path))
+    before = fingerprint(config)
+    (tmp_path / "train.jsonl").write_text('{"text": "more"}')
+    assert fingerprint(config) != before
+    assert fingerprint(CorpusConfig(kind="hf", dataset="lab/texts"))
