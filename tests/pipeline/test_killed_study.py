@@ -105,7 +105,7 @@ def tables(workspace: Workspace) -> dict[str, list[str]]:
     for name in (*TABLES.keys() - {"commits"}, *VIEWS):
         rows = query(workspace, f"FROM {name}").to_pylist()
         kept = [{k: v for k, v in row.items() if k not in OF_THE_RUN} for row in rows]
-        found[name] = sorted(str(row) for row in kept if row.get("metric") != "wait_share")
+        found[name] = sorted(str(row) for row in kept if row.get("metric") not in OF_THE_RUN)
     return found
 
 
