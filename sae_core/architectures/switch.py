@@ -18,7 +18,7 @@ data as evenly and leaves gates their size; no AuxK, as in the paper's code.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -38,6 +38,7 @@ from sae_core.training_context import TrainingContext
 class SwitchConfig(ActiveLatentsConfig):
     """Switch's configuration."""
 
+    needs_whole_batch: ClassVar[str | None] = "its load balance multiplies means over a batch"
     architecture: Literal["switch"] = Field("switch", description="Switch, mixture of experts.")
     n_experts: int = Field(
         8, ge=2, description="E: blocks of n_latents / E latents, an always-on one among them."
@@ -132,7 +133,8 @@ class SwitchSae(Sae):
         balance = load_balance(routing)
         total = total + config.balance_weight * loss_unit(config.loss_scale, context) * balance
         activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
-        return LossTerms(total, {"reconstruction": measured, "load_balance": balance}), activity
+        terms = {"reconstruction": measured, "load_balance": balance}
+        return LossTerms(total, terms, error.detach()), activity
 
     def route(self, scaled: torch.Tensor) -> Routing:
         """Where tokens s x (n, d) go."""

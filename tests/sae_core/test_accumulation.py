@@ -51,8 +51,7 @@ def context(dtype: torch.dtype) -> TrainingContext:
     )
 
 
-@pytest.mark.parametrize("scale", ["none", "token_variance"])
-@pytest.mark.parametrize("size", [1, 7, 32, 63])
+@pytest.mark.parametrize(("size", "scale"), [(1, "token_variance"), (24, "none"), (63, "none")])
 @pytest.mark.parametrize("name", splitting)
 def test_parts_add_up_to_the_whole_batch(name, size, scale):
     x = TOY.sample(64, step=0).double()
@@ -98,7 +97,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", splitting)
 def test_memory_is_that_of_a_part(name):
-    f, n, size = 512, 4096, 64
+    f, n, size = 512, 1024, 64
     largest = {}
     for micro_batch in (None, size):
         settings = {"n_latents": f, "batch_size": n, "tokens": 4 * n}
@@ -112,7 +111,7 @@ def test_memory_is_that_of_a_part(name):
         largest[micro_batch] = seen.n_bytes
     batch_bytes = x.numel() * 4
     assert largest[None] > 2 * batch_bytes
-    assert largest[size] <= max(batch_bytes, 4 * f * max(size, 32))
+    assert largest[size] <= max(batch_bytes, 4 * f * size)
 
 
 def test_training_in_parts_is_training():

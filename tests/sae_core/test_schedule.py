@@ -38,7 +38,7 @@ def test_k_falls_linearly_from_its_multiple_and_stays():
     assert [annealed_k(8, multiple=1.0, share=0.0, progress=p / 8) for p in range(9)] == [8] * 9
 
 
-ANNEALED = {"n_latents": 48, "k": 3, "k_start_multiple": 4.0, "k_anneal_share": 0.5}
+ANNEALED = {"n_latents": 96, "k": 2, "k_start_multiple": 4.0, "k_anneal_share": 0.5}
 with_k = pytest.mark.parametrize(
     "name", [n for n in names() if issubclass(config_class(n), ActiveLatentsConfig)]
 )
@@ -50,16 +50,17 @@ def test_k_anneals_in_training(name):
     config = config_class(name)(**ANNEALED, tokens=640, batch_size=64)
     trainee = Trainee(config, name="a", statistics=statistics_of(toy.sample(512, step=9)), seed=0)
     found = [float(trainee.step(toy.sample(64, step=s))["l0"]) for s in range(10)]
-    assert found[0] == pytest.approx(12, abs=1)
+    # A token of a mixture of experts may have fewer than 8 latents > 0.
+    assert 5 < found[0] <= 8
     assert found[0] > found[2] > found[4] > found[5]
-    assert found[5:] == pytest.approx([3.0] * 5, abs=0.1)
+    assert found[5:] == pytest.approx([2.0] * 5, abs=0.1)
 
 
 @with_k
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"k_start_multiple": 20.0}, r"are 60 active latents of n_latents = 48.*Lower k_start"),
+        ({"k_start_multiple": 60.0}, r"are 120 active latents of n_latents = 96.*Lower k_start"),
         ({"k_start_multiple": 1.0}, "k would not move.*Set both or neither"),
         ({"k_anneal_share": 0.0}, "k would not move"),
         ({"k_start_multiple": 0.5}, "greater than or equal to 1"),
