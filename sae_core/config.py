@@ -165,6 +165,12 @@ class SaeConfig(BaseModel):
                 f"resample_at {list(shares)} with architecture {self.architecture!r}: "
                 f"{self.no_resampling}. Allowed: an empty list. Remove resample_at."
             )
+        if shares and shares[0] * self.tokens < self.dead_window:
+            raise ValueError(
+                f"resample_at starts at {shares[0]} of {self.tokens} tokens, before any latent can "
+                f"have been dead for {self.dead_window} tokens. Allowed: from "
+                f"{self.dead_window / self.tokens:.3g} on. Start later, or lower dead_window_share."
+            )
         if self.resample_warmup_share and not shares:
             raise ValueError(
                 f"resample_warmup_share {self.resample_warmup_share} without resample_at. Allowed: "

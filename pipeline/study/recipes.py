@@ -35,4 +35,21 @@ def recipe(name: str, fields: Any) -> SaeConfig:
             f"{where}.architecture: {given!r} is not an architecture. "
             f"{did_you_mean(str(given), known)}"
         )
-    return validated(architectures.config_class(given), dict(fields), "", path=(where,))
+    own = architectures.config_class(given)
+    for field in fields:
+        if field not in own.model_fields:
+            _refuse_foreign(f"{where}.{field}", str(field), given)
+    return validated(own, dict(fields), "", path=(where,))
+
+
+def _refuse_foreign(where: str, field: str, given: str) -> None:
+    """Raises StudyError where other architectures have the field; loads them all."""
+    from sae_core import architectures
+
+    configs = {name: architectures.config_class(name) for name in architectures.names()}
+    owners = [name for name, config in configs.items() if field in config.model_fields]
+    if owners:
+        raise StudyError(
+            f"{where}: architecture {given!r} has no {field!r}. It is a setting of "
+            f"{', '.join(owners)}. Remove it, or choose one of these."
+        )

@@ -9,7 +9,8 @@ Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), sect
 Ours differs: both terms are multiplied by V (the paper divides the first by it: same ratio, and
 here the same units as other architectures); a latent fires where its value is > 0 (the paper's
 code: > 1e-3); inputs are scaled by one number, not normalised per token; gradients are clipped
-per latent; AuxK's 10 M tokens become min(10 M, 10 % of the budget).
+per latent; AuxK's 10 M tokens become min(10 M, 10 % of the budget); Adam's ε is 1e-8 (the paper's
+6.25e-10): gradients of a loss that is not divided by V are about d times larger.
 """
 
 from __future__ import annotations

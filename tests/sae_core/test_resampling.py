@@ -205,6 +205,10 @@ def test_after_a_divergence_nothing_starts_anew():
         ({"resample_at": (0.0,)}, "above 0 and below"),
         ({"resample_at": (1.0,)}, "above 0 and below"),
         ({"resample_warmup_share": 0.1}, "without resample_at"),
+        (
+            {"resample_at": (0.25,), "dead_window_share": 0.4},
+            r"before any latent can.*400 tokens. Allowed: from 0.4 on. Start later",
+        ),
         ({"resample_at": (0.5,), "resample_window_share": 0.0}, "greater than 0"),
     ],
 )

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import StudyError
+from pipeline.study.recipes import recipe
+
+SMALL = {"n_latents": 64, "tokens": 10_000}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"architecture": "relu", "auxk_weight": 0.1},
+            r"recipes.mine.auxk_weight: architecture 'relu' has no 'auxk_weight'. It is a setting "
+            r"of .*topk.*Remove it, or choose",
+        ),
+        ({"architecture": "topk", "k": 4, "l1": 1.0}, "'topk' has no 'l1'.*setting of .*relu"),
+        ({"architecture": "relu", "l2": 1.0}, "unknown key 'l2'"),
+        (
+            {"architecture": "batch_topk", "k": 4, "micro_batch": 16},
+            "recipes.mine: micro_batch 16 .*cannot be processed in parts.*Remove micro_batch",
+        ),
+        (
+            {"architecture": "topk", "k": 4, "compute": "bfloat16"},
+            "recipes.mine: compute 'bfloat16' .*Allowed: 'float32'. Remove compute",
+        ),
+        (
+            {"architecture": "relu", "loss_scale": "variance"},
+            'recipes.mine.loss_scale: "variance" was given.*Allowed: none, dataset_variance',
+        ),
+        (
+            {"architecture": "relu", "resample_at": [0.05]},
+            "recipes.mine: resample_at starts at 0.05.*Allowed: from 0.1 on",
+        ),
+        ({"architecture": "relu", "ema_share": 2}, "recipes.mine.ema_share: 2 .*> 0 and <= 1"),
+    ],
+)
+def test_what_cannot_train_together_is_refused_when_it_is_read(fields, message):
+    with pytest.raises(StudyError, match=message):
+        recipe("mine", SMALL | fields)
+
+
+def test_lists_of_shares_are_read_from_yaml():
+    made = recipe("mine", SMALL | {"architecture": "relu", "resample_at": [0.25, 0.5]})
+    assert made.resample_at == (0.25, 0.5)
+    assert recipe("mine", made) is made
