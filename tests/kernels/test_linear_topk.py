@@ -91,10 +91,33 @@ def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
     weight = torch.randn(64, 5, generator=generator, dtype=torch.float64)
     whole = linear_topk(x, weight, weight[:, 0], 4)
     monkeypatch.setattr(cpu, "_BLOCK_ENTRIES", 1)
-    monkeypatch.setattr(cpu, "_MIN_BLOCK_ROWS", 7)
+    monkeypatch.setattr(cpu, "_BLOCK_ROWS", 7)
     parts = linear_topk(x, weight, weight[:, 0], 4)
     assert torch.equal(whole[0], parts[0])
     torch.testing.assert_close(whole[1], parts[1], rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(33, 3, 1024, 7), (1, 130, 4096, 33), (3, 33, 129, 129)])
+def test_float32_values_and_gradients_are_those_of_float64_up_to_rounding(shape):
+    n, d, f, k = shape
+    generator = torch.Generator().manual_seed(0)
+    layer = [
+        torch.randn(size, generator=generator, dtype=torch.float64)
+        for size in ((n, d), (f, d), (f,))
+    ]
+    outcomes = []
+    for linear, dtype in (
+        (cpu.linear_topk, torch.float32),
+        (reference.linear_topk, torch.float64),
+    ):
+        inputs = [t.to(dtype).requires_grad_() for t in layer]
+        indices, values = linear(*inputs, k)
+        gradients = torch.autograd.grad(values.square().sum(), inputs)
+        outcomes.append((indices, values, *gradients))
+    assert torch.equal(outcomes[0][0], outcomes[1][0])
+    for ours, judge in zip(outcomes[0][1:], outcomes[1][1:], strict=True):
+        scale = judge.abs().max()
+        torch.testing.assert_close(ours.double() / scale, judge / scale, rtol=0, atol=1e-5)
 
 
 def test_repeated_runs_give_the_same_bits():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sae_kernels.linear_product import linear_product
 from sae_kernels.ragged import RaggedCode
 from sae_kernels.row_sums import bag_sums, transposed_sums
 
@@ -25,7 +26,7 @@ class _LinearBatchTopk(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        flat = torch.addmm(bias, x, weight.t()).view(-1)
+        flat = linear_product(x, weight, bias).view(-1)
         kept = largest_positive(flat, count)
         rows = kept.div(weight.shape[0], rounding_mode="floor")
         columns = kept - rows * weight.shape[0]

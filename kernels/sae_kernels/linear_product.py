@@ -1,0 +1,19 @@
+"""The product of a linear layer on the CPU, by the faster of the libraries that torch brings."""
+
+from __future__ import annotations
+
+import torch
+
+
+def linear_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """x·weightᵀ + bias, (n, f), from `x` (n, d), `weight` (f, d), `bias` (f,); not differentiable.
+
+    Float32 goes to oneDNN where torch has it, all else to torch.addmm. On processors whose wide
+    registers MKL leaves alone oneDNN takes half the time (Zen 5, torch 2.13, 2026-11), and the
+    bias costs no sweep of its own. Both add float32 numbers to float32 sums.
+    """
+    if x.dtype is torch.float32 and x.numel() and torch.backends.mkldnn.is_available():
+        return torch.ops.mkldnn._linear_pointwise(
+            x.contiguous(), weight.contiguous(), bias.contiguous(), "none", [], ""
+        )
+    return torch.addmm(bias, x, weight.t())
