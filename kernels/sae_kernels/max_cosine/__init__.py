@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.max_cosine import cpu, reference
 from sae_kernels.max_cosine.reference import MaxCosine
-from sae_kernels.max_cosine.reference import max_cosine as _blockwise
 
 __all__ = ["MaxCosine", "max_cosine"]
 
@@ -15,7 +15,7 @@ def max_cosine(a: torch.Tensor, b: torch.Tensor, *, block: int = 2048) -> MaxCos
 
     value_ab_i = max_j cos(a_i, b_j), index_ab_i the lowest such j; value_ba, index_ba likewise.
     The mean of value_ab is the MMCS from a to b. Rows need not be unit; a zero row has cosine 0
-    with everything. Holds block × block cosines at a time, never f × g. Not differentiable.
+    with everything. Holds block² cosines at a time, never f × g. Not differentiable.
     Raises ValueError when the widths differ, a dictionary is empty or block < 1.
     Reference: Sharkey, Braun and Millidge, "Taking features out of superposition with sparse
     autoencoders" (2022).
@@ -27,4 +27,5 @@ def max_cosine(a: torch.Tensor, b: torch.Tensor, *, block: int = 2048) -> MaxCos
         )
     if block < 1:
         raise ValueError(f"max_cosine got block = {block}. Allowed: 1 or more. Leave it at 2048.")
-    return _blockwise(a, b, block=block)
+    form = cpu if a.device.type == "cpu" else reference
+    return form.max_cosine(a, b, block=block)

@@ -20,7 +20,7 @@ class MaxCosine(NamedTuple):
 def max_cosine(a: torch.Tensor, b: torch.Tensor, *, block: int) -> MaxCosine:
     """Largest cosines both ways; of equal ones the lowest index."""
     a, b = torch.nn.functional.normalize(a), torch.nn.functional.normalize(b)
-    best_ab, best_ba = _nothing(a), _nothing(b)
+    best_ab, best_ba = nothing(a), nothing(b)
     buffer = a.new_empty(min(block, len(a)) * min(block, len(b)))
     for i in range(0, len(a), block):
         rows = a[i : i + block]
@@ -28,17 +28,17 @@ def max_cosine(a: torch.Tensor, b: torch.Tensor, *, block: int) -> MaxCosine:
             columns = b[j : j + block]
             shape = (len(rows), len(columns))
             cosines = torch.mm(rows, columns.t(), out=buffer[: shape[0] * shape[1]].view(shape))
-            _improve(best_ab, cosines, i, j)
-            _improve(best_ba, cosines.t(), j, i)
+            improve(best_ab, cosines, i, j)
+            improve(best_ba, cosines.t(), j, i)
     return MaxCosine(*best_ab, *best_ba)
 
 
-def _nothing(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def nothing(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     value = rows.new_full((len(rows),), -torch.inf)
     return value, torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
 
 
-def _improve(
+def improve(
     best: tuple[torch.Tensor, torch.Tensor], cosines: torch.Tensor, row: int, column: int
 ) -> None:
     """Takes over the maxima of a block whose corner is (row, column) where they are larger."""
@@ -47,6 +47,8 @@ def _improve(
     better = (found > value).nonzero().view(-1)
     if better.numel():
         # Finding the position is slower than finding the value: only for rows that improve.
-        first = (cosines[better] == found[better].unsqueeze(1)).to(torch.uint8).argmax(1)
+        # While all rows do, which is so in the first block, none are gathered.
+        rows = cosines if better.numel() == len(found) else cosines[better]
+        first = (rows == found[better].unsqueeze(1)).to(torch.uint8).argmax(1)
         value[better] = found[better]
         index[better] = first + column
