@@ -1,22 +1,49 @@
-"""A whole TopK training step against its floor: the encoder's product and torch.topk alone.
+"""A whole training step against its floor: the encoder's product and torch.topk alone.
 
-The floor trains nothing: one product into a reused buffer and the k largest of every row. Each
-round runs floor and contenders in turn; the ratio is the median over rounds.
+The floor trains nothing: one product into a reused buffer and the k largest of every row. The
+steps are `Trainee.step`: forward, loss, backward, projection, clip, Adam, unit rows, counters.
+Each round runs floor and contenders in turn; the ratio is the median over rounds. Two clocks: CPU
+seconds of one thread, which also a busy machine repeats, and wall time of two threads. Two
+allocator settings: the C library's own, and one that keeps freed memory, so that new tensors cost
+no page faults.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
 import torch
-from interleaved import interleave, ratio, save
+from interleaved import interleave, ratio, save, verdict
 
 from sae_core.architectures import config_class
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 
 N_TOKENS = 2048
-SHAPES = {"small": (128, 1024, 16), "medium": (256, 4096, 32)}
+SHAPES = {"small": (256, 4096, 32), "medium": (512, 16384, 32), "large": (768, 24576, 64)}
+CONTENDERS = {
+    "topk": ("topk", 0.0),
+    "topk_auxk": ("topk", 0.25),
+    "batch_topk": ("batch_topk", 0.0),
+    "batch_topk_auxk": ("batch_topk", 0.25),
+    "relu": ("relu", 0.0),
+}
+TARGETS = {
+    "topk": {"small": 1.35, "medium": 1.35, "large": 1.35},
+    "topk_auxk": {"small": 2.4, "medium": 2.1, "large": 2.1},
+}
+CLOCKS = {"cpu, 1 thread": (1, time.process_time), "wall, 2 threads": (2, time.perf_counter)}
+ALLOCATORS = {
+    "default": "",
+    "keep": "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184:"
+    "glibc.malloc.top_pad=268435456",
+}
 
 
 def trainee(name: str, *, toy: Superposition, dead_share: float, **fields: object) -> Trainee:
@@ -31,46 +58,91 @@ def trainee(name: str, *, toy: Superposition, dead_share: float, **fields: objec
     return one
 
 
-def contenders(width: int, n_latents: int, k: int) -> dict[str, Callable[[], object]]:
-    """The floor and the steps of one shape."""
+def steps_of(shape: str, chosen: list[str]) -> dict[str, Callable[[], object]]:
+    """The floor and the chosen contenders' steps of one shape."""
+    width, n_latents, k = SHAPES[shape]
     toy = Superposition(n_features=n_latents // 2, width=width, density=k / n_latents)
     x = toy.sample(N_TOKENS, step=1)
     weight = torch.randn(n_latents, width, generator=torch.Generator().manual_seed(0))
     z = torch.empty(N_TOKENS, n_latents)
-
-    def floor() -> object:
-        return torch.mm(x, weight.t(), out=z).topk(k, dim=1)
-
-    shared = {"n_latents": n_latents, "batch_size": N_TOKENS}
-    steps: dict[str, Callable[[], object]] = {"floor": floor}
-    for label, name, dead, own in (
-        ("topk", "topk", 0.0, {"k": k}),
-        ("topk, 5 % dead", "topk", 0.05, {"k": k}),
-        ("topk, 50 % dead", "topk", 0.5, {"k": k}),
-        ("batch_topk", "batch_topk", 0.0, {"k": k}),
-        ("relu", "relu", 0.0, {}),
-    ):
-        one = trainee(name, toy=toy, dead_share=dead, **shared, **own)
+    steps: dict[str, Callable[[], object]] = {
+        "floor": lambda: torch.mm(x, weight.t(), out=z).topk(k, dim=1)
+    }
+    for label in chosen:
+        name, dead = CONTENDERS[label]
+        own = {} if name == "relu" else {"k": k, "k_aux": width // 2}
+        one = trainee(
+            name, toy=toy, dead_share=dead, n_latents=n_latents, batch_size=N_TOKENS, **own
+        )
         steps[label] = lambda one=one: one.step(x)
     return steps
 
 
+def measured(shapes: list[str], chosen: list[str], *, rounds: int) -> list[dict[str, object]]:
+    """One row per shape, clock and contender; printed as they come."""
+    rows = []
+    for shape in shapes:
+        width, n_latents, k = SHAPES[shape]
+        print(f"{shape}: d {width}, f {n_latents}, k {k}, {N_TOKENS} tokens", flush=True)
+        steps = steps_of(shape, chosen)
+        for clock, (threads, now) in CLOCKS.items():
+            torch.set_num_threads(threads)
+            seconds = interleave(steps, rounds=rounds, warm_up=2, clock=now)
+            for label in steps:
+                found = ratio(seconds, label, to="floor")
+                target = TARGETS.get(label, {}).get(shape)
+                best = min(seconds[label])
+                rows.append(
+                    {
+                        "shape": shape,
+                        "clock": clock,
+                        "contender": label,
+                        "ratio": round(found, 3),
+                        "target": target,
+                        "best_ms": round(best * 1e3, 2),
+                        "tokens_per_second": round(N_TOKENS / best),
+                    }
+                )
+                print(
+                    f"  {clock:16} {label:16} {found:6.2f} x floor {verdict(found, target):22}"
+                    f" best {best * 1e3:8.1f} ms",
+                    flush=True,
+                )
+    return rows
+
+
+def in_own_process(allocator: str, given: argparse.Namespace) -> list[dict[str, object]]:
+    """The same command with the allocator set up: that is read when a process starts."""
+    print(f"allocator: {allocator}", flush=True)
+    command = [sys.executable, __file__, "--inside", "--rounds", str(given.rounds)]
+    command += ["--shapes", *given.shapes, "--contenders", *given.contenders]
+    tuned = {"GLIBC_TUNABLES": ALLOCATORS[allocator]} if ALLOCATORS[allocator] else {}
+    with subprocess.Popen(
+        command, env=os.environ | tuned, stdout=subprocess.PIPE, text=True
+    ) as child:
+        lines = []
+        for line in child.stdout:
+            lines.append(line)
+            if not line.startswith("["):
+                print(line, end="", flush=True)
+    if child.returncode:
+        sys.exit(child.returncode)
+    return [{"allocator": allocator} | row for row in json.loads(lines[-1])]
+
+
 def main() -> None:
-    """Prints and saves the ratios."""
-    figures = {}
-    print(f"{torch.get_num_threads()} threads, {N_TOKENS} tokens a step")
-    for shape, (width, n_latents, k) in SHAPES.items():
-        seconds = interleave(contenders(width, n_latents, k), rounds=9, warm_up=2)
-        print(f"{shape}: d {width}, f {n_latents}, k {k}")
-        for label in seconds:
-            best = min(seconds[label])
-            row = {
-                "ratio": round(ratio(seconds, label, to="floor"), 3),
-                "best_ms": round(best * 1e3, 2),
-                "tokens_per_second": round(N_TOKENS / best),
-            }
-            figures[f"{shape}/{label}"] = row
-            print(f"  {label:18} {row['ratio']:6.2f} x floor  best {row['best_ms']:8.2f} ms")
+    """Prints and saves the ratios with their targets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(TARGETS))
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--allocators", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.inside:
+        print(json.dumps(measured(given.shapes, given.contenders, rounds=given.rounds)))
+        return
+    figures = [row for name in given.allocators for row in in_own_process(name, given)]
     print(f"saved {save('topk_step', figures)}")
 
 

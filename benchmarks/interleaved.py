@@ -10,31 +10,44 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], object]], *, rounds: int = 7, warm_up: int = 1
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 7,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of every contender in every round, A B C A B C, after `warm_up` unmeasured rounds.
 
-    Interleaving spreads a slow spell of a shared machine over all of them.
+    Interleaving spreads a slow spell of a shared machine over all of them. `clock` gives seconds:
+    wall time, or `time.process_time` for the CPU time of all threads of this process.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(warm_up + rounds):
         for name, run in contenders.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
 def ratio(seconds: Mapping[str, list[float]], name: str, *, to: str) -> float:
     """The median over rounds of `name`'s time divided by `to`'s in the same round."""
     return statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))
+
+
+def verdict(found: float, target: float | None) -> str:
+    """How a ratio stands to its target, in words for a table."""
+    if target is None:
+        return ""
+    return f"(target {target:.2f}{': MISSED' if found > target else ''})"
 
 
 def hardware() -> str:
@@ -58,6 +71,8 @@ def save(benchmark: str, figures: object) -> Path:
         "hardware": hardware(),
         "date": str(date.today()),
         "python": platform.python_version(),
+        "torch": version("torch"),
+        "load": round(os.getloadavg()[0], 2),
         "commit": commit,
         "figures": figures,
     }
