@@ -22,7 +22,7 @@ class Traffic(TorchDispatchMode):
     """Entries of pre-activation-like tensors read and written, and multiplications of products.
 
     Like pre-activations are tensors with more than f / 2 entries for each of their rows, and flat
-    ones longer than any parameter. Views move nothing; a gather reads as many entries as it gives.
+    ones longer than any parameter. Views and new memory move nothing; a gather reads as many entries as it gives.
     Operations inside hand-written backwards are seen, those inside NumPy are not: it is handed
     tensors that were counted when they were made.
     """
@@ -35,19 +35,21 @@ class Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
         if func.is_view:
             return out
         read = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         written = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         known = {t.untyped_storage().data_ptr() for t in read}
-        self.largest = max(
-            [self.largest, *(t.numel() for t in written if t.data_ptr() not in known)]
-        )
-        if func.overloadpacket.__name__ in ("gather", "index", "index_select"):
+        new = [t.numel() for t in written if t.untyped_storage().data_ptr() not in known]
+        self.largest = max([self.largest, *new])
+        if name.startswith("new_"):
+            return out
+        if name in ("gather", "index", "index_select"):
             read = [written[0], *read[1:]]
         self.entries += sum(t.numel() for t in (*read, *written) if _wide(t))
-        if func.overloadpacket.__name__ in ("mm", "addmm", "bmm", "_linear_pointwise"):
-            inner = read[0] if func.overloadpacket.__name__ != "addmm" else read[1]
+        if name in ("mm", "addmm", "bmm", "_linear_pointwise"):
+            inner = read[1] if name == "addmm" else read[0]
             self.products += written[0].numel() * inner.shape[-1]
         return out
 
