@@ -22,7 +22,8 @@ class Traffic(TorchDispatchMode):
     """Entries of pre-activation-like tensors read and written, and multiplications of products.
 
     Like pre-activations are tensors with more than f / 2 entries for each of their rows, and flat
-    ones longer than any parameter. Views and new memory move nothing; a gather reads as many entries as it gives.
+    ones longer than any parameter. Views and new memory move nothing; a gather reads as many
+    entries as it gives.
     Operations inside hand-written backwards are seen, those inside NumPy are not: it is handed
     tensors that were counted when they were made.
     """
