@@ -27,6 +27,7 @@ def schema(table: Table) -> pyarrow.Schema:
         "DOUBLE": pa.float64(),
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us"),
+        "BIGINT[]": pa.list_(pa.int64()),
     }
     hidden = (SHOWS_FROM,) if table is COMMITS else ()
     columns = (RUN, *table.columns, *hidden)

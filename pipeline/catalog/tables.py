@@ -5,84 +5,17 @@ The comments here are the ones in the database, in docs/schema.md and in error m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from pipeline.catalog.columns import Column, Table, columns
+from pipeline.catalog.evaluation_tables import EVALUATION_TABLES
 
-Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its name, its DuckDB type and what it holds."""
-
-    name: str
-    type: Type
-    comment: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table; `key` are the columns of which views show the newest run only."""
-
-    name: str
-    comment: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-
+__all__ = ["COMMITS", "RUN", "SHOWS_FROM", "TABLES", "Column", "Table"]
 
 RUN = Column("run", "VARCHAR", "the run that wrote the row; its own row is in commits")
-
-_COMMENTS = {
-    "sae": "id of the SAE: <source>/<recipe>.s<seed>",
-    "sae_hash": "content hash of the SAE: its config, its inputs and the stages' versions",
-    "sae_a": "id of the first SAE",
-    "sae_a_hash": "content hash of the first SAE",
-    "sae_b": "id of the second SAE",
-    "sae_b_hash": "content hash of the second SAE",
-    "source": "what the SAE is trained on: <model>.<weights>.<site>",
-    "source_hash": "content hash of the source's activations",
-    "model": "name of the language model",
-    "weights": "weights variant: trained, random@1, ...",
-    "weights_seed": "seed of a drawn weights variant; NULL for weights that are not drawn",
-    "site": "where activations are read: resid_post.3",
-    "layer": "layer of the site, from 0",
-    "width": "d: dimensions of one activation",
-    "evaluation_hash": "content hash of the evaluation: SAE, held-out text, settings, versions",
-    "metric": "name of the metric, explained in metric_definitions",
-    "metric_version": "version of the metric's definition",
-    "value": "the value; NULL where it cannot be told, with the reason",
-    "ci_low": "lower end of the 95 % interval (bootstrap over documents)",
-    "ci_high": "upper end of the 95 % interval (bootstrap over documents)",
-    "reason": "why a value is NULL, or what to bear in mind",
-    "seconds": "wall-clock seconds, waiting for the device left out",
-    "tokens_per_second": "rate over `seconds`",
-    "package_version": "version of this package",
-    "commit": "git commit of the code; NULL outside a clone",
-}
-
-_TYPES: dict[str, Type] = {
-    "b": "BIGINT",
-    "d": "DOUBLE",
-    "t": "TIMESTAMP",
-    "o": "BOOLEAN",
-    "v": "VARCHAR",
-}
-
-
-def _columns(*specs: str) -> tuple[Column, ...]:
-    """Columns of specs `name type-letter comment`; without a comment the shared one is meant."""
-    columns = []
-    for spec in specs:
-        name, letter, *words = spec.split(" ")
-        comment = " ".join(words) or _COMMENTS[name]
-        columns.append(Column(name, _TYPES[letter], comment))
-    return tuple(columns)
-
 
 _STUDIES = Table(
     "studies",
     "Studies as they were registered; one row per study and content.",
-    _columns(
+    columns(
         "study v name of the study",
         "study_hash v content hash of the study",
         "yaml v the study file's text",
@@ -93,7 +26,7 @@ _STUDIES = Table(
 _SOURCES = Table(
     "sources",
     "Harvested activations: one row per source.",
-    _columns(
+    columns(
         "source v",
         "source_hash v",
         "model v",
@@ -121,7 +54,7 @@ _SOURCES = Table(
 _SAES = Table(
     "saes",
     "Trained SAEs: one row per SAE and content hash.",
-    _columns(
+    columns(
         "sae v",
         "sae_hash v",
         "source v",
@@ -156,7 +89,7 @@ _SAES = Table(
 _TRAINING_CURVE = Table(
     "training_curve",
     "How training went: losses and rates by step.",
-    _columns(
+    columns(
         "sae v",
         "sae_hash v",
         "step b optimiser step at the end of the interval",
@@ -166,79 +99,10 @@ _TRAINING_CURVE = Table(
     ),
     ("sae", "sae_hash"),
 )
-_METRICS = Table(
-    "metrics",
-    "Held-out metrics, long form: one row per SAE and metric.",
-    _columns(
-        "sae v",
-        "sae_hash v",
-        "evaluation_hash v",
-        "metric v",
-        "metric_version b",
-        "value d",
-        "ci_low d",
-        "ci_high d",
-        "n b tokens, latents or pairs the value rests on",
-        "reason v",
-    ),
-    ("sae", "sae_hash", "metric"),
-)
-_LATENTS = Table(
-    "latents",
-    "Every latent of every SAE, measured on held-out text.",
-    _columns(
-        "sae v",
-        "sae_hash v",
-        "evaluation_hash v",
-        "latent b index of the latent, from 0",
-        "firing_frequency d share of held-out tokens on which it is active",
-        "n_fires b held-out tokens on which it is active",
-        "mean_activation d mean over the tokens on which it is active, in raw units",
-        "max_activation d largest activation, in raw units",
-        "is_dead_eval o never active on the held-out tokens",
-        "is_dead_train o not active within the dead window at the end of training",
-        "decoder_norm d norm of its decoder row",
-        "encoder_decoder_cosine d cosine of its encoder and decoder rows",
-    ),
-    ("sae", "sae_hash"),
-)
-_DICTIONARY_MATCHES = Table(
-    "dictionary_matches",
-    "How alike two dictionaries are: mean max cosine similarity (MMCS), both ways.",
-    _columns(
-        "sae_a v",
-        "sae_a_hash v",
-        "sae_b v",
-        "sae_b_hash v",
-        "pair v other_seed, other_weights or other_width: in what the two differ",
-        "mmcs_ab d mean over a's live latents of the best cosine in b",
-        "mmcs_ba d mean over b's live latents of the best cosine in a",
-        "mmcs_all_ab d the same over all latents of a",
-        "mmcs_all_ba d the same over all latents of b",
-        "n_alive_a b live latents of a",
-        "n_alive_b b live latents of b",
-        "mmcs_null_ab d mmcs_ab expected for random directions in place of b",
-    ),
-    ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash", "pair"),
-)
-_LATENT_MATCHES = Table(
-    "latent_matches",
-    "Each latent's best match in another dictionary.",
-    _columns(
-        "sae_a v",
-        "sae_a_hash v",
-        "latent_a b index of the latent",
-        "sae_b v",
-        "sae_b_hash v",
-        "latent_b b index of its best match",
-        "cosine d cosine of the two directions",
-    ),
-    ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash"),
-)
 _SHUFFLE_QUALITY = Table(
     "shuffle_quality",
     "Whether a store's rows are in uniformly random order.",
-    _columns(
+    columns(
         "source v",
         "source_hash v",
         "shuffle v how rows were shuffled",
@@ -250,28 +114,10 @@ _SHUFFLE_QUALITY = Table(
     ),
     ("source", "source_hash"),
 )
-_COMPARISONS = Table(
-    "comparisons",
-    "Trained against random, paired on the same documents: a (trained) minus b (random).",
-    _columns(
-        "sae_a v",
-        "sae_a_hash v",
-        "sae_b v",
-        "sae_b_hash v",
-        "metric v",
-        "difference d value of a minus value of b",
-        "ci_low d",
-        "ci_high d",
-        "n b documents resampled",
-        "level v what was resampled: documents (given these seeds), ...",
-        "reason v",
-    ),
-    ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash", "metric"),
-)
 COMMITS = Table(
     "commits",
     "Finished runs: rows of other tables show only when their run is here.",
-    _columns(
+    columns(
         "kind v what the run did: harvest, training, evaluation, ...",
         "committed_at t since when the run's rows show (UTC)",
         "package_version v",
@@ -289,12 +135,8 @@ TABLES: dict[str, Table] = {
         _SOURCES,
         _SAES,
         _TRAINING_CURVE,
-        _METRICS,
-        _LATENTS,
-        _DICTIONARY_MATCHES,
-        _LATENT_MATCHES,
+        *EVALUATION_TABLES,
         _SHUFFLE_QUALITY,
-        _COMPARISONS,
         COMMITS,
     )
 }

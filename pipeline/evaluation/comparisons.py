@@ -14,6 +14,7 @@ from pipeline.evaluation.tables import DocumentTables
 from sae_core.bootstrap import interval, resample_counts, seed_weights
 from sae_core.metrics import metrics
 from sae_core.metrics.firing_metric import FiringMetric
+from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric
 
 GIVEN_SEEDS = "documents (given these seeds)"
@@ -53,6 +54,9 @@ class Resampled:
         for name, metric in metrics().items():
             if isinstance(metric, FiringMetric):
                 for number, measured in metric.values(firing(tables.latents)).items():
+                    found[number] = Sample(measured.value, None, measured.reason)
+            elif isinstance(metric, TallyMetric):
+                for number, measured in metric.values(tables.tallies[name]).items():
                     found[number] = Sample(measured.value, None, measured.reason)
             elif isinstance(metric, TokenMetric) and name not in _TRAINED_ONLY:
                 found |= self._resample(metric, tables.tables[name], evaluation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +19,15 @@ SPLIT = "held_out"
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Packed rows: `tokens`, `documents` (b, t) int64; documents are numbered as in `HeldOut`."""
+    """Packed rows: `tokens`, `documents`, `places` (b, t) int64, and which tokens are `special`.
+
+    Documents are numbered as in `HeldOut`; a place is row · t + position there.
+    """
 
     tokens: torch.Tensor
     documents: torch.Tensor
     special: torch.Tensor
+    places: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,16 @@ class HeldOut:
                 torch.from_numpy(tokens.astype(np.int64)),
                 torch.from_numpy(self.document_index[part].astype(np.int64)),
                 torch.from_numpy(self._special(tokens)),
+                torch.arange(start * tokens.shape[1], (start + len(tokens)) * tokens.shape[1]).view(
+                    tokens.shape
+                ),
             )
+
+    def thinned(self, n_tokens: int) -> HeldOut:
+        """Every m-th row, m the largest that leaves at least `n_tokens` tokens, or all rows."""
+        step = max(1, self.tokens.size // max(n_tokens, 1))
+        kept = slice(None, None, step)
+        return replace(self, tokens=self.tokens[kept], document_index=self.document_index[kept])
 
     def _special(self, tokens: np.ndarray) -> np.ndarray:
         return np.isin(tokens, sorted(self.special_ids))

@@ -11,17 +11,20 @@ from sae_core.metrics import definitions, metrics
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.firing_metric import Firing, FiringMetric
 from sae_core.metrics.match_metric import MatchMetric, MatchSeen
+from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric, measure
 
 
-def token_metrics(known: DocumentTables | None) -> dict[str, TokenMetric]:
-    """The metrics over tokens whose sums are missing from `known`, or of another version there."""
+def missing_metrics(
+    known: DocumentTables | None, curve_tokens: int
+) -> dict[str, TokenMetric | TallyMetric]:
+    """The metrics whose sums or tally are missing from `known`, or of another version there."""
     versions = known.versions if known else {}
     return {
         name: metric
         for name, metric in metrics().items()
-        if isinstance(metric, TokenMetric)
-        and versions.get(name) != version_text(metric.definitions)
+        if isinstance(metric, TokenMetric | TallyMetric)
+        and versions.get(name) != version_text(metric, curve_tokens)
     }
 
 
@@ -35,6 +38,8 @@ def numbers(evaluation: Evaluation, found: DocumentTables) -> dict[str, Measured
             measured |= measure(metric, found.tables[name], counts, evaluation.setting)
         elif isinstance(metric, FiringMetric):
             measured |= metric.values(firing(found.latents))
+        elif isinstance(metric, TallyMetric):
+            measured |= metric.values(found.tallies[name])
     return measured
 
 

@@ -29,6 +29,17 @@ Rules that hold for all of them:
   `evaluation.bootstrap_seed`. Numbers that are counted per latent have none.
 - **NULL** always comes with its `reason`. An end of an interval can be NULL alone; then `reason`
   says why.
+- **Latents** (`latents`, `latent_examples`): firing frequency, token entropy and examples are about
+  the same held-out tokens; `n_searched` says how many were searched. Entropy is an average over
+  latents with at least 16 fires: with fewer, every latent looks like one of a single token.
+- **Frequency cuts** (`frequency_cuts`): latents that fire on more than a share τ of the
+  *calibration* tokens are dropped and the rest is measured on held-out text, so what is dropped is
+  not chosen on the text that judges it. Every τ comes from one sweep; losses are measured at the
+  stated τ.
+- **Progressive code** (`progressive_code`): each token keeps its k strongest latents, by activation
+  times decoder norm. Every k comes from one sweep; losses are measured at powers of two.
+- **Losses along curves** are measured on every m-th packed row, so that about
+  `evaluation.curve_tokens` tokens are left; loss recovered is a ratio of means on the same tokens.
 - **Comparisons** (`comparisons`, `trained_vs_random`) are differences trained − other weights, with
   the same documents resampled on both sides: `documents (given these seeds)`. Rows whose ids end in
   `.s*` are about all seeds of a recipe; they exist from 3 seeds on and also resample seeds.

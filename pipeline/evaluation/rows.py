@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.evaluation.identity import Evaluation
-from pipeline.evaluation.tables import LatentSums
+from pipeline.evaluation.tables import DocumentTables
 from sae_core.metrics import definitions
 from sae_core.metrics.definition import Measured
 
@@ -34,10 +34,11 @@ def metric_rows(evaluation: Evaluation, measured: Mapping[str, Measured]) -> lis
     ]
 
 
-def latent_rows(evaluation: Evaluation, latents: LatentSums) -> pyarrow.Table:
+def latent_rows(evaluation: Evaluation, found: DocumentTables) -> pyarrow.Table:
     """One row of `latents` per latent."""
     import pyarrow as pa
 
+    latents = found.latents
     f = len(latents.n_fires)
     fires = latents.n_fires
     mean = np.divide(latents.sum_values, fires, out=np.zeros(f), where=fires > 0)
@@ -45,9 +46,7 @@ def latent_rows(evaluation: Evaluation, latents: LatentSums) -> pyarrow.Table:
     dead_train = latents.dead_train
     return pa.table(
         {
-            "sae": pa.array([evaluation.sae] * f, pa.string()),
-            "sae_hash": pa.array([evaluation.sae_hash] * f, pa.string()),
-            "evaluation_hash": pa.array([evaluation.evaluation_hash] * f, pa.string()),
+            **repeated(evaluation, f),
             "latent": pa.array(np.arange(f), pa.int64()),
             "firing_frequency": pa.array(latents.firing_frequency, pa.float64()),
             "n_fires": pa.array(fires, pa.int64()),
@@ -61,5 +60,35 @@ def latent_rows(evaluation: Evaluation, latents: LatentSums) -> pyarrow.Table:
             ),
             "decoder_norm": pa.array(latents.decoder_norm, pa.float64()),
             "encoder_decoder_cosine": pa.array(latents.encoder_decoder_cosine, pa.float64()),
+            **_token_columns(found.tallies["token_statistics"]),
+            **_geometry_columns(found.tallies["dictionary_geometry"]),
         }
     )
+
+
+def repeated(evaluation: Evaluation, n: int) -> dict[str, pyarrow.Array]:
+    """The columns that are the same in all n rows of an evaluation."""
+    import pyarrow as pa
+
+    names = ("sae", "sae_hash", "evaluation_hash")
+    return {name: pa.array([getattr(evaluation, name)] * n, pa.string()) for name in names}
+
+
+def _token_columns(tally: Mapping[str, np.ndarray]) -> dict[str, pyarrow.Array]:
+    import pyarrow as pa
+
+    silent = tally["n_fires"] == 0
+    names = ("token_entropy", "top_token", "top_token_share")
+    return {name: pa.array(tally[name], mask=silent) for name in names}
+
+
+def _geometry_columns(tally: Mapping[str, np.ndarray]) -> dict[str, pyarrow.Array]:
+    import pyarrow as pa
+
+    alone = tally["nearest"] < 0
+    return {
+        "max_cosine": pa.array(tally["max_cosine"], pa.float64(), mask=alone),
+        "nearest_latent": pa.array(tally["nearest"], pa.int64(), mask=alone),
+        "min_cosine": pa.array(tally["min_cosine"], pa.float64(), mask=alone),
+        "opposing_latent": pa.array(tally["most_opposing"], pa.int64(), mask=alone),
+    }

@@ -1,4 +1,4 @@
-"""What a sweep leaves beside an SAE: sums per document, and how often each latent fired.
+"""What a sweep leaves beside an SAE: sums per document, tallies, how often each latent fired.
 
 The file is written whole. It is what intervals, comparisons and matches are computed from, so
 that none of them needs the language model again.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,9 +18,10 @@ import numpy as np
 from pipeline.atomic import write_bytes
 from pipeline.errors import CheckpointError
 from pipeline.hashing import short
-from sae_core.metrics.definition import MetricDefinition
+from sae_core.metrics.tally_metric import TallyMetric
+from sae_core.metrics.token_metric import TokenMetric
 
-_TABLE = "table/"
+_TABLE, _TALLY = "table/", "tally/"
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,33 @@ class LatentSums:
 class DocumentTables:
     """Sums (D, 1 + c) per document by metric file, the D documents, and the latents' sums.
 
-    `versions` says, for each metric file, which definitions its sums were made for.
+    `tallies`: the arrays of metrics that keep a tally, by metric file. `versions` says, for each
+    metric file, which definitions its sums or its tally were made for.
     """
 
     documents: np.ndarray
     tables: Mapping[str, np.ndarray]
     versions: Mapping[str, str]
     latents: LatentSums
+    tallies: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def with_more(self, newer: DocumentTables) -> DocumentTables:
         """The same with the newer tables added or in place of the older ones."""
         return replace(
             newer,
             tables={**self.tables, **newer.tables},
+            tallies={**self.tallies, **newer.tallies},
             versions={**self.versions, **newer.versions},
         )
 
 
-def version_text(definitions: tuple[MetricDefinition, ...]) -> str:
-    """Names and versions of a metric file's numbers, as one text."""
-    return ",".join(f"{d.name}={d.version}" for d in definitions)
+def version_text(metric: TokenMetric | TallyMetric, curve_tokens: int) -> str:
+    """What a metric file's sums or tally were made for, as one text."""
+    text = ",".join(f"{d.name}={d.version}" for d in metric.definitions)
+    if isinstance(metric, TokenMetric):
+        return text
+    splices = f" splices on {curve_tokens}" if metric.splices else ""
+    return f"tally {metric.version}{splices}; {text}"
 
 
 def tables_path(folder: Path, tables_hash: str) -> Path:
@@ -89,6 +97,11 @@ def write_tables(folder: Path, tables_hash: str, found: DocumentTables) -> None:
         documents=found.documents,
         **{f"latents/{name}": value for name, value in latents.items()},
         **{f"{_TABLE}{name}": table for name, table in found.tables.items()},
+        **{
+            f"{_TALLY}{metric}/{name}": array
+            for metric, arrays in found.tallies.items()
+            for name, array in arrays.items()
+        },
     )
     write_bytes(tables_path(folder, tables_hash), buffer.getvalue())
 
@@ -114,9 +127,19 @@ def read_tables(folder: Path, tables_hash: str) -> DocumentTables | None:
             tables={n[len(_TABLE) :]: v for n, v in arrays.items() if n.startswith(_TABLE)},
             versions=about["versions"],
             latents=LatentSums(n_tokens=about["n"], **latents),
+            tallies=_tallies(arrays),
         )
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {error}. Delete this one file: the next evaluation "
             "measures it again."
         ) from error
+
+
+def _tallies(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in arrays.items():
+        if key.startswith(_TALLY):
+            metric, name = key[len(_TALLY) :].split("/", 1)
+            found.setdefault(metric, {})[name] = array
+    return found

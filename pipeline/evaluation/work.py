@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.catalog.write import new_run_id, write_run
-from pipeline.corpus.pack import open_corpus
+from pipeline.corpus.pack import PackedCorpus, open_corpus
 from pipeline.errors import UserError
+from pipeline.evaluation.curve_rows import frequency_cut_rows, progressive_rows
+from pipeline.evaluation.example_rows import example_rows
 from pipeline.evaluation.held_out import read_held_out
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.matches import write_match
-from pipeline.evaluation.measuring import missing_numbers, numbers, token_metrics
+from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers
 from pipeline.evaluation.pairing import Measurements, Pairing, pair_up
 from pipeline.evaluation.record import EvaluationRecord, write_record
 from pipeline.evaluation.rows import Row, latent_rows, metric_rows
 from pipeline.evaluation.sums import Candidate
 from pipeline.evaluation.sweep import Place, sweep
 from pipeline.evaluation.tables import DocumentTables, read_tables, write_tables
-from pipeline.language_model.load import load_language_model
+from pipeline.language_model.load import load_language_model, load_tokenizer
 from pipeline.load_sae import load
 from pipeline.progress import Report
 from pipeline.store.activation_store import ActivationStore
+from pipeline.study.registry import Cell
 from pipeline.training.dead import dead_when_training_ended
 from pipeline.training.record import read_done
 from pipeline.workspace import Workspace
+from sae_core.firing_frequency import firing_frequency
 from sae_core.metrics.definition import Measured
 
 
@@ -37,7 +41,8 @@ def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Rep
     }
     pairing = pair_up(workspace, sound, sums, report=report)
     run = new_run_id("evaluation")
-    write_run(workspace, run, _rows(missing, own, sums, pairing), kind="evaluation")
+    rows = _rows(missing, own, sums, pairing) | _examples(workspace, sound, sums)
+    write_run(workspace, run, rows, kind="evaluation")
     for match in pairing.matches:
         write_match(match)
     for one in missing:
@@ -54,11 +59,15 @@ def _tables(
 ) -> dict[str, DocumentTables]:
     """Sums of SAEs of one source by id, measured where they are missing beside the SAE."""
     known = {one.sae: read_tables(one.folder, one.tables_hash) for one in evaluations}
-    unmeasured = [one for one in evaluations if token_metrics(known[one.sae])]
-    for n_tokens in sorted({one.cell.evaluation.tokens for one in unmeasured}):
-        group = [one for one in unmeasured if one.cell.evaluation.tokens == n_tokens]
-        candidates = [_candidate(one, known[one.sae]) for one in group]
-        found = _sweep(workspace, group[0], candidates, n_tokens, report=report)
+    groups: dict[tuple[int, int], list[Evaluation]] = {}
+    for one in evaluations:
+        settings = one.cell.evaluation
+        if missing_metrics(known[one.sae], settings.curve_tokens):
+            groups.setdefault((settings.tokens, settings.curve_tokens), []).append(one)
+    for (n_tokens, _), group in sorted(groups.items()):
+        store = ActivationStore.open(workspace, group[0].cell.source, group[0].run.source_hash)
+        candidates = [_candidate(one, known[one.sae], store) for one in group]
+        found = _sweep(workspace, group[0], store, candidates, n_tokens, report=report)
         for one in group:
             before, now = known[one.sae], found[one.sae]
             known[one.sae] = before.with_more(now) if before else now
@@ -66,31 +75,63 @@ def _tables(
     return {sae: tables for sae, tables in known.items() if tables is not None}
 
 
-def _candidate(one: Evaluation, known: DocumentTables | None) -> Candidate:
+def _candidate(one: Evaluation, known: DocumentTables | None, store: ActivationStore) -> Candidate:
     window = one.cell.recipe.dead_window
-    dead = dead_when_training_ended(one.folder, one.sae_hash, dead_window=window)
-    return Candidate(one.sae, load(one.folder), token_metrics(known), dead)
+    sae = load(one.folder)
+    curve_tokens = one.cell.evaluation.curve_tokens
+    return Candidate(
+        name=one.sae,
+        sae=sae,
+        metrics=missing_metrics(known, curve_tokens),
+        dead_train=dead_when_training_ended(one.folder, one.sae_hash, dead_window=window),
+        calibration_frequency=lambda: firing_frequency(sae, store.calibration()),
+        curve_tokens=curve_tokens,
+    )
 
 
 def _sweep(
     workspace: Workspace,
     one: Evaluation,
+    store: ActivationStore,
     candidates: Sequence[Candidate],
     n_tokens: int,
     *,
     report: Report,
 ) -> dict[str, DocumentTables]:
     source, model = one.cell.source, one.cell.model
-    corpus = open_corpus(workspace, source.model, model)
-    if corpus is None:
-        raise UserError(f"the corpus of {source.model!r} was removed meanwhile. Run the study.")
-    store = ActivationStore.open(workspace, source, one.run.source_hash)
+    corpus = _corpus(workspace, one.cell)
     place = Place(source.site, store.statistics.mean, store.manifest.calibration.max_norm)
     lm = load_language_model(model, source.weights)
     for candidate in candidates:
         candidate.sae.to(lm.device)
     held_out = read_held_out(corpus, n_tokens)
     return sweep(lm, place, candidates, held_out, batch_rows=model.batch_rows, report=report)
+
+
+def _examples(
+    workspace: Workspace, evaluations: Sequence[Evaluation], sums: Measurements
+) -> dict[str, object]:
+    import pyarrow as pa
+
+    if not evaluations:
+        return {}
+    cell = evaluations[0].cell
+    corpus, tokenizer = _corpus(workspace, cell), load_tokenizer(cell.model)
+    found = [
+        example_rows(
+            one, sums.of(one), read_held_out(corpus, one.cell.evaluation.tokens), tokenizer
+        )
+        for one in evaluations
+    ]
+    return {"latent_examples": pa.concat_tables(found)}
+
+
+def _corpus(workspace: Workspace, cell: Cell) -> PackedCorpus:
+    corpus = open_corpus(workspace, cell.source.model, cell.model)
+    if corpus is None:
+        name = cell.source.model
+        raise UserError(f"the corpus of {name!r} was removed meanwhile. Run the study.")
+    return corpus
 
 
 def _rows(
@@ -106,11 +147,14 @@ def _rows(
         measured += metric_rows(one, own[one.sae])
     for one, found in pairing.numbers.values():
         measured += metric_rows(one, found)
-    latents = [latent_rows(one, sums.of(one).latents) for one in missing if one.sae in sums.known]
+    sound = [one for one in missing if one.sae in sums.known]
+    latents = [latent_rows(one, sums.of(one)) for one in sound]
     matched = [rows for match in pairing.matches for rows in match.latent_rows()]
     return {
         "metrics": measured,
         "latents": pa.concat_tables(latents) if latents else [],
+        "frequency_cuts": [row for one in sound for row in frequency_cut_rows(one, sums.of(one))],
+        "progressive_code": [row for one in sound for row in progressive_rows(one, sums.of(one))],
         "dictionary_matches": [match.row for match in pairing.matches],
         "latent_matches": pa.concat_tables(matched) if matched else [],
         "comparisons": list(pairing.comparisons),

@@ -112,6 +112,9 @@ class EvaluationConfig(_Frozen):
     """What the held-out numbers rest on."""
 
     tokens: int = Field(65536, ge=256, description="held-out tokens")
+    curve_tokens: int = Field(
+        8192, ge=256, description="of these, tokens on which losses along curves are measured"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples of documents per interval")
     bootstrap_seed: int = Field(0, ge=0, description="seed of the resampling")
 

@@ -12,9 +12,10 @@ from functools import cache
 from sae_core.metrics.definition import Measured, MetricDefinition
 from sae_core.metrics.firing_metric import FiringMetric
 from sae_core.metrics.match_metric import MatchMetric
+from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric
 
-Metric = TokenMetric | FiringMetric | MatchMetric
+Metric = TokenMetric | FiringMetric | MatchMetric | TallyMetric
 
 __all__ = ["Measured", "Metric", "MetricDefinition", "definitions", "metrics", "names"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from pipeline.evaluation.held_out import HeldOut
 from pipeline.language_model.model import LanguageModel
 from tests.pipeline.evaluation.scene import held_out_text, tiny_lm
+from tests.pipeline.evaluation.world import World, build
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,3 +30,8 @@ def lm() -> LanguageModel:
 @pytest.fixture(scope="session")
 def held_out(lm: LanguageModel) -> HeldOut:
     return held_out_text(lm)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return build(tmp_path, monkeypatch.setattr)

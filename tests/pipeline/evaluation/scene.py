@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.evaluation.held_out import HeldOut
+from pipeline.evaluation.measuring import missing_metrics
 from pipeline.evaluation.sums import Candidate
 from pipeline.evaluation.sweep import Place, sweep
 from pipeline.evaluation.tables import DocumentTables
@@ -16,9 +17,11 @@ from pipeline.progress import silent
 from pipeline.study.names import Site
 from sae_core.architectures import build, config_class
 from sae_core.bootstrap import resample_counts
+from sae_core.firing_frequency import firing_frequency
 from sae_core.metrics import metrics
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.firing_metric import Firing, FiringMetric
+from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import Setting, TokenMetric, measure
 from sae_core.pretraining_curve import PretrainingCurve
 from sae_core.sae import Sae
@@ -97,10 +100,18 @@ def empty_sae(n_latents: int, width: int) -> Sae:
     return build(config_class("relu")(n_latents=n_latents, tokens=1000), width=width)
 
 
-def candidate(sae: Sae, name: str = "sae") -> Candidate:
-    """The SAE as one that lacks all metrics."""
-    every = {n: m for n, m in metrics().items() if isinstance(m, TokenMetric)}
-    return Candidate(name, sae, every, np.zeros(sae.n_latents, bool))
+def candidate(
+    sae: Sae, name: str = "sae", *, calibration: torch.Tensor, curve_tokens: int = 10**6
+) -> Candidate:
+    """The SAE as one that lacks all metrics; its cuts are chosen on the given activations."""
+    return Candidate(
+        name=name,
+        sae=sae,
+        metrics=missing_metrics(None, curve_tokens),
+        dead_train=np.zeros(sae.n_latents, bool),
+        calibration_frequency=lambda: firing_frequency(sae, [calibration]),
+        curve_tokens=curve_tokens,
+    )
 
 
 def swept(
@@ -111,10 +122,15 @@ def swept(
     mean: torch.Tensor | None = None,
     max_norm: float | None = None,
     batch_rows: int = 5,
+    curve_tokens: int = 10**6,
 ) -> list[DocumentTables]:
     """What one sweep finds of each SAE."""
-    center = activations(lm, text, site).mean(0) if mean is None else mean
-    candidates = [candidate(sae, f"sae{i}") for i, sae in enumerate(saes)]
+    x = activations(lm, text, site).float()
+    center = x.double().mean(0) if mean is None else mean
+    candidates = [
+        candidate(sae, f"sae{i}", calibration=x, curve_tokens=curve_tokens)
+        for i, sae in enumerate(saes)
+    ]
     place = Place(site, center, max_norm)
     found = sweep(lm, place, candidates, text, batch_rows=batch_rows, report=silent)
     return [found[one.name] for one in candidates]
@@ -131,4 +147,6 @@ def numbers_of(tables: DocumentTables, setting: Setting | None = None) -> dict[s
             found |= measure(metric, tables.tables[name], counts, setting or Setting(CURVE))
         elif isinstance(metric, FiringMetric):
             found |= metric.values(seen)
+        elif isinstance(metric, TallyMetric):
+            found |= metric.values(tables.tallies[name])
     return found

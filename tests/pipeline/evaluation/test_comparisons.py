@@ -84,6 +84,7 @@ def test_every_number_but_the_trained_only_is_compared(measured) -> None:
     rows = compare((evaluation(), measured), (evaluation("random"), measured))
     names = {row["metric"] for row in rows}
     assert {"fvu", "l0", "mse", "ce_increase_nats", "kl_nats", "dead_eval"} <= names
+    assert {"token_entropy", "single_token_latents", "latents_above_10pct"} <= names
     assert "compute_recovered" not in names
     for row in rows:
         assert row["difference"] is None or row["difference"] == 0

@@ -36,7 +36,8 @@ def tables(*, dead_train: np.ndarray | None = None, **named: float) -> DocumentT
         dead_train=dead_train,
     )
     sums = {name: np.full((3, 2), value) for name, value in named.items()}
-    return DocumentTables(np.array([4, 7, 9]), sums, dict.fromkeys(named, "v=1"), latents)
+    tallies = {"cuts": {"steps": np.arange(3.0), "losses/0.5": np.eye(2)}}
+    return DocumentTables(np.array([4, 7, 9]), sums, dict.fromkeys(named, "v=1"), latents, tallies)
 
 
 @pytest.mark.parametrize("dead_train", [None, np.array([True, False])])
@@ -49,6 +50,8 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path, dead_train) -> No
     assert {n: t.tolist() for n, t in found.tables.items()} == {
         n: t.tolist() for n, t in written.tables.items()
     }
+    assert found.tallies["cuts"].keys() == {"steps", "losses/0.5"}
+    assert found.tallies["cuts"]["losses/0.5"].tolist() == [[1, 0], [0, 1]]
     for name, value in vars(written.latents).items():
         assert np.array_equal(getattr(found.latents, name), value), name
 
