@@ -21,6 +21,28 @@ METRICS = Table(
     ),
     ("sae", "sae_hash", "metric"),
 )
+DOCUMENT_SUMS = Table(
+    "document_sums",
+    "Sums per held-out document, from which any mean, ratio or bootstrap can be made again.",
+    columns(
+        "sae v",
+        "sae_hash v",
+        "evaluation_hash v",
+        "document b number of the document in the packed corpus",
+        "n_predictions b scored predictions in the document; the next six are sums over them",
+        "ce_clean d loss of the untouched LM in nats",
+        "ce_spliced d loss with the SAE spliced in",
+        "ce_zero d loss under zero ablation",
+        "ce_mean d loss under mean ablation",
+        "ce_unigram d loss of the training text's token frequencies",
+        "kl d KL divergence from clean to spliced predictions",
+        "n_same_top1 b predictions whose most likely token splicing leaves as it was",
+        "n_tokens b tokens whose reconstruction is measured; the next two are sums over them",
+        "squared_error d squared error of the reconstruction",
+        "n_active b active latents",
+    ),
+    ("sae", "sae_hash"),
+)
 LATENTS = Table(
     "latents",
     "Every latent of every SAE, measured on held-out text.",
@@ -170,6 +192,7 @@ COMPARISONS = Table(
 
 EVALUATION_TABLES = (
     METRICS,
+    DOCUMENT_SUMS,
     LATENTS,
     LATENT_EXAMPLES,
     FREQUENCY_CUTS,

@@ -21,11 +21,15 @@ from pipeline.study.names import Site
 
 @dataclass(frozen=True)
 class Place:
-    """Where SAEs are spliced in: the site, the mean (d,) float64 and the largest norm there."""
+    """Where SAEs are spliced in: the site, the mean (d,) float64 and the largest norm there.
+
+    `unigram` (v,) float64: the loss of each token by the training text's frequencies.
+    """
 
     site: Site
     mean: torch.Tensor
     max_norm: float | None
+    unigram: torch.Tensor
 
 
 @dataclass(frozen=True)

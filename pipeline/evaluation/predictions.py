@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -17,6 +18,11 @@ class Predictions:
     logits: torch.Tensor
     log_sum: torch.Tensor
     loss: torch.Tensor
+
+    @cached_property
+    def top(self) -> torch.Tensor:
+        """The most likely token of each prediction, (b, t − 1), on the CPU."""
+        return self.logits.argmax(2).cpu()
 
 
 def predictions(logits: torch.Tensor, tokens: torch.Tensor) -> Predictions:

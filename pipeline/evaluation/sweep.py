@@ -72,16 +72,30 @@ def _vocabulary(lm: LanguageModel) -> int:
 
 
 def _measure(begun: EditedBatch, place: Place, sums: Sequence[Sums]) -> None:
-    clean, keep = begun.clean, begun.keep
-    baselines = ()
-    if clean is not None:
-        baselines = begun.ablated(torch.zeros_like(place.mean)), begun.ablated(place.mean)
+    clean = begun.clean
+    baselines = _baselines(begun, place) if clean is not None else {}
     for one in sums:
         x_hat = _reconstruct(one, begun, place.mean)
         if clean is not None and one.candidate.needs_losses:
             spliced = begun.losses(x_hat)
-            parts = (clean.loss, spliced.loss, *baselines, kl(clean, spliced))
-            one.add(Losses(*(part[keep] for part in parts)), begun.predicted)
+            parts = {
+                **baselines,
+                "clean": clean.loss,
+                "spliced": spliced.loss,
+                "kl": kl(clean, spliced),
+                "same_top1": (clean.top == spliced.top).double(),
+            }
+            scored = {name: part[begun.keep] for name, part in parts.items()}
+            one.add(Losses(**scored), begun.predicted)
+
+
+def _baselines(begun: EditedBatch, place: Place) -> dict[str, torch.Tensor]:
+    """Losses (b, t − 1) that are the same for every SAE."""
+    return {
+        "zero": begun.ablated(torch.zeros_like(place.mean)),
+        "mean": begun.ablated(place.mean),
+        "unigram": place.unigram[begun.batch.tokens[:, 1:]],
+    }
 
 
 def _reconstruct(one: Sums, begun: EditedBatch, mean: torch.Tensor) -> torch.Tensor:

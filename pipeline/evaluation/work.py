@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from pipeline.catalog.write import new_run_id, write_run
 from pipeline.corpus.pack import PackedCorpus, open_corpus
+from pipeline.corpus.unigram import unigram_losses
 from pipeline.errors import UserError
 from pipeline.evaluation.curve_rows import frequency_cut_rows, progressive_rows
+from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
 from pipeline.evaluation.held_out import read_held_out
 from pipeline.evaluation.identity import Evaluation
@@ -100,8 +102,14 @@ def _sweep(
 ) -> dict[str, DocumentTables]:
     source, model = one.cell.source, one.cell.model
     corpus = _corpus(workspace, one.cell)
-    place = Place(source.site, store.statistics.mean, store.manifest.calibration.max_norm)
     lm = load_language_model(model, source.weights)
+    vocabulary = int(lm.model.get_input_embeddings().weight.shape[0])
+    place = Place(
+        site=source.site,
+        mean=store.statistics.mean,
+        max_norm=store.manifest.calibration.max_norm,
+        unigram=unigram_losses(corpus, vocabulary),
+    )
     for candidate in candidates:
         candidate.sae.to(lm.device)
     held_out = read_held_out(corpus, n_tokens)
@@ -149,10 +157,12 @@ def _rows(
         measured += metric_rows(one, found)
     sound = [one for one in missing if one.sae in sums.known]
     latents = [latent_rows(one, sums.of(one)) for one in sound]
+    documents = [document_rows(one, sums.of(one)) for one in sound]
     matched = [rows for match in pairing.matches for rows in match.latent_rows()]
     return {
         "metrics": measured,
         "latents": pa.concat_tables(latents) if latents else [],
+        "document_sums": pa.concat_tables(documents) if documents else [],
         "frequency_cuts": [row for one in sound for row in frequency_cut_rows(one, sums.of(one))],
         "progressive_code": [row for one in sound for row in progressive_rows(one, sums.of(one))],
         "dictionary_matches": [match.row for match in pairing.matches],

@@ -32,27 +32,35 @@ def _values(totals: Any, setting: Setting) -> Values:
 
 def _reasons(totals: Any, replicates: Any, setting: Setting) -> Mapping[str, str]:
     names = {"zero": "loss_recovered_zero", "mean": "loss_recovered_mean"}
-    clueless = _clueless(totals, replicates, setting)
+    clueless = without_clue(totals, replicates, setting)
     if clueless:
         return dict.fromkeys(names.values(), clueless)
     reasons = {}
     for column, baseline in ((3, "zero"), (4, "mean")):
         cost = (replicates[:, column] - replicates[:, 1]) / replicates[:, 0]
         point = (totals[column] - totals[1]) / totals[0]
-        low, high = _around(point, cost)
-        if not low > 0:
-            reasons[names[baseline]] = (
-                f"{baseline} ablation costs {point:.3g} nats (95 % interval {low:.3g} to "
-                f"{high:.3g}): there is no loss to recover"
-            )
+        reason = no_loss(f"{baseline} ablation", point, *around(point, cost))
+        if reason:
+            reasons[names[baseline]] = reason
     return reasons
 
 
-def _clueless(totals: Any, replicates: Any, setting: Setting) -> str | None:
+def no_loss(baseline: str, point: float, low: float, high: float) -> str | None:
+    """Why nothing can be recovered where the baseline's cost in nats may be 0; else None."""
+    if low > 0:
+        return None
+    return (
+        f"{baseline} costs {point:.3g} nats (95 % interval {low:.3g} to {high:.3g}): "
+        "there is no loss to recover"
+    )
+
+
+def without_clue(totals: Any, replicates: Any, setting: Setting) -> str | None:
+    """Why nothing can be recovered where the LM is no better than chance; else None."""
     if setting.uniform_loss is None:
         return None
     point = totals[1] / totals[0]
-    _, high = _around(point, replicates[:, 1] / replicates[:, 0])
+    _, high = around(point, replicates[:, 1] / replicates[:, 0])
     if high < CHANCE * setting.uniform_loss:
         return None
     return (
@@ -61,7 +69,7 @@ def _clueless(totals: Any, replicates: Any, setting: Setting) -> str | None:
     )
 
 
-def _around(point: float, replicates: Any) -> tuple[float, float]:
+def around(point: float, replicates: Any) -> tuple[float, float]:
     """The interval, stretched to the value itself: with one document the resamples are equal."""
     from sae_core.bootstrap import interval
 

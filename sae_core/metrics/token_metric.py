@@ -43,17 +43,21 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Losses:
-    """n scored predictions: next-token losses in nats (n,) float64 under four forwards, and KL.
+    """n scored predictions: next-token losses in nats (n,) float64 under four forwards, and more.
 
     `clean`: nothing edited; `spliced`: reconstructions in place of activations; `zero`, `mean`:
-    activations replaced by 0 and by their mean; `kl`: KL(clean ‖ spliced) of the predictions.
+    activations replaced by 0 and by their mean; `unigram`: loss of the training text's token
+    frequencies; `kl`: KL(clean ‖ spliced) of the predictions; `same_top1`: 1 where clean and
+    spliced find the same token most likely, else 0.
     """
 
     clean: torch.Tensor
     spliced: torch.Tensor
     zero: torch.Tensor
     mean: torch.Tensor
+    unigram: torch.Tensor
     kl: torch.Tensor
+    same_top1: torch.Tensor
 
 
 @dataclass(frozen=True)

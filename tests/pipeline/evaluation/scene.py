@@ -28,6 +28,7 @@ from sae_core.sae import Sae
 
 WIDTH, LAYERS, VOCABULARY, CONTEXT, SPECIAL = 16, 3, 64, 32, 0
 SITE = Site("resid_post", 1)
+UNIGRAM = torch.linspace(2, 6, VOCABULARY, dtype=torch.float64)
 CURVE = PretrainingCurve(flops=(1e9, 1e10, 1e11), losses=(9.0, 6.0, 4.0))
 
 
@@ -131,7 +132,7 @@ def swept(
         candidate(sae, f"sae{i}", calibration=x, curve_tokens=curve_tokens)
         for i, sae in enumerate(saes)
     ]
-    place = Place(site, center, max_norm)
+    place = Place(site, center, max_norm, UNIGRAM)
     found = sweep(lm, place, candidates, text, batch_rows=batch_rows, report=silent)
     return [found[one.name] for one in candidates]
 

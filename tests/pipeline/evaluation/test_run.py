@@ -46,6 +46,34 @@ def test_latents_become_rows(world: World) -> None:
     assert all(row["mean_activation"] <= row["max_activation"] for row in rows if row["n_fires"])
 
 
+def test_any_ratio_can_be_made_again_from_sums_per_document(world: World) -> None:
+    (result,) = world.evaluate(world.put(world.cell(), drawn_sae(0)))
+    (row,) = world.rows(
+        "SELECT count(*) AS documents, sum(ce_spliced) / sum(n_predictions) AS ce_spliced, "
+        "(sum(ce_zero) - sum(ce_spliced)) / (sum(ce_zero) - sum(ce_clean)) AS recovered, "
+        "(sum(ce_unigram) - sum(ce_spliced)) / (sum(ce_unigram) - sum(ce_clean)) AS unigram, "
+        "sum(kl) / sum(n_predictions) AS kl, sum(n_same_top1) / sum(n_predictions) AS top1, "
+        "sum(squared_error) / sum(n_tokens) AS mse, sum(n_active) / sum(n_tokens) AS l0, "
+        "sum(n_tokens)::BIGINT AS n FROM document_sums"
+    )
+    numbers = result.metrics
+    assert row["documents"] > 10
+    assert row["n"] == numbers["fvu"].n
+    names = {
+        "ce_spliced": "ce_spliced",
+        "recovered": "loss_recovered_zero",
+        "kl": "kl_nats",
+        "top1": "top1_agreement",
+        "mse": "mse",
+        "l0": "l0",
+    }
+    for column, metric in names.items():
+        assert row[column] == pytest.approx(numbers[metric].value, rel=1e-9), column
+    unigram = numbers["loss_recovered_unigram"]
+    if unigram.value is not None:
+        assert row["unigram"] == pytest.approx(unigram.value)
+
+
 def test_what_is_measured_is_reused(world: World) -> None:
     cell = world.put(world.cell(), drawn_sae(0))
     assert evaluation_state(world.workspace, cell) == "missing"

@@ -14,6 +14,7 @@ from sae_core.metrics.token_metric import Setting
 from tests.pipeline.evaluation.scene import (
     SITE,
     SPECIAL,
+    UNIGRAM,
     VOCABULARY,
     activations,
     constant_sae,
@@ -94,7 +95,22 @@ def test_losses_are_those_of_the_model(lm, held_out) -> None:
     spliced = loss(lambda x: x_hat.expand_as(x))
     assert found["ce_spliced"].value == pytest.approx(spliced, rel=1e-6)
     assert found["ce_spliced"].n == int(counted.sum())
+    assert found["ce_unigram"].value == pytest.approx(UNIGRAM[tokens[:, 1:][counted]].mean().item())
     assert found["fvu"].n == int((tokens != SPECIAL).sum())
+
+
+def test_top1_agreement_compares_the_first_guesses(lm, held_out) -> None:
+    assert numbers_of(swept(lm, held_out, identity_sae())[0])["top1_agreement"].value == 1.0
+    tokens = torch.from_numpy(held_out.tokens.astype(np.int64))
+    counted = scored(tokens, torch.from_numpy(held_out.document_index), {SPECIAL})
+    zero = torch.zeros(16)
+    guesses = [
+        spliced_losses(lm, tokens, SITE, edit, tokens == SPECIAL)[:, :-1].argmax(2)[counted]
+        for edit in (lambda x: x, torch.zeros_like)
+    ]
+    found = numbers_of(swept(lm, held_out, constant_sae(zero))[0])["top1_agreement"]
+    assert found.value == pytest.approx((guesses[0] == guesses[1]).double().mean().item())
+    assert 0 < found.value < 1
 
 
 def test_sums_are_per_document(lm, held_out) -> None:

@@ -135,7 +135,7 @@ def _corpus(lm: LanguageModel) -> SimpleNamespace:
     text = held_out_text(lm)
 
     def tokens(split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        assert split == "held_out"
+        assert split in ("held_out", "train")
         return text.tokens[start:stop], text.document_index[start:stop] + 100
 
     return SimpleNamespace(

@@ -85,6 +85,27 @@ def test_kl_is_a_mean(clean, measure_losses) -> None:
     assert kl.value == pytest.approx(0.4995)
 
 
+def test_loss_above_token_frequencies(clean, measure_losses) -> None:
+    found = measure_losses("unigram", clean=clean, spliced=clean + 1, unigram=clean + 4)
+    assert found["ce_unigram"].value == pytest.approx(clean.mean().item() + 4)
+    assert found["loss_recovered_unigram"].value == pytest.approx(0.75)
+    worse = measure_losses("unigram", clean=clean, spliced=clean + 6, unigram=clean + 4)
+    assert worse["loss_recovered_unigram"].value == pytest.approx(-0.5)
+
+
+def test_a_model_worse_than_token_frequencies_has_no_loss_to_recover(clean, measure_losses) -> None:
+    found = measure_losses("unigram", clean=clean, unigram=clean - 0.1)
+    assert found["ce_unigram"].value == pytest.approx(clean.mean().item() - 0.1)
+    assert found["loss_recovered_unigram"].value is None
+    assert "the unigram baseline costs -0.1 nats" in found["loss_recovered_unigram"].reason
+
+
+def test_top1_agreement_is_a_share(clean, measure_losses) -> None:
+    same = (torch.arange(1000) < 250).double()
+    found = measure_losses("top1_agreement", clean=clean, same_top1=same)["top1_agreement"]
+    assert (found.value, found.n) == (0.25, 1000)
+
+
 def test_compute_recovered_is_read_off_the_curve(clean, measure_losses) -> None:
     """Losses on another text than the curve's: only the increase counts."""
     for increase, share in ((0.0, 1.0), (1.0, 0.1), (1.5, 10**-1.5)):
@@ -124,7 +145,7 @@ def test_untrained_weights_have_no_compute_to_recover(clean, measure_losses) -> 
 
 def test_one_document_has_a_value_and_no_interval(clean) -> None:
     metric = metrics()["cross_entropy"]
-    per_token = metric.per_token(Losses(clean, clean, clean, clean, clean))
+    per_token = metric.per_token(Losses(*[clean] * len(Losses.__annotations__)))
     table = sums_per_document(per_token, torch.zeros(1000, dtype=torch.int64), 1).numpy()
     found = measure(metric, table, resample_counts(1, 50, seed=0), Setting())["ce_clean"]
     assert found.value == pytest.approx(clean.mean().item())
