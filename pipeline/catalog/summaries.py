@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.catalog.latent_summaries import Summary, latent_summaries
 from pipeline.catalog.tables import TABLES
 
 if TYPE_CHECKING:
     from sae_core.metrics.definition import MetricDefinition
-
-Summary = tuple[str, str, tuple[tuple[str, str], ...], str]
 
 _SAE_COLUMNS = (
     "sae",
@@ -35,7 +34,13 @@ _SAE_COLUMNS = (
 
 def summaries(metrics: Sequence[MetricDefinition]) -> list[Summary]:
     """Name, comment, column comments and SELECT of each summary view."""
-    return [_evaluations(metrics), _trained_vs_random(), _seed_stability(), _pareto_frontier()]
+    return [
+        _evaluations(metrics),
+        _trained_vs_random(),
+        _seed_stability(),
+        _pareto_frontier(),
+        *latent_summaries(),
+    ]
 
 
 def _comment(table: str, name: str) -> str:
@@ -123,11 +128,13 @@ def _seed_stability() -> Summary:
         ("mean_mmcs", "mean over the pairs of the MMCS, averaged over both directions"),
         ("min_mmcs", "the lowest of them"),
         ("mean_mmcs_null", "mean MMCS expected for random directions"),
+        ("mean_shared_70", "mean over the pairs of shared_70: one-to-one pairs of cosine >= 0.7"),
+        ("mean_shared_70_at_most", "mean bound of shared_70: no one-to-one pairing can exceed it"),
     )
     sql = """
 WITH pairs AS (
   SELECT a.source, a.model, a.weights, a.site, a.layer, a.recipe,
-    (m.mmcs_ab + m.mmcs_ba) / 2 AS mmcs, m.mmcs_null_ab,
+    (m.mmcs_ab + m.mmcs_ba) / 2 AS mmcs, m.mmcs_null_ab, m.shared_70, m.shared_70_at_most,
     least(m.sae_a, m.sae_b) AS one, greatest(m.sae_a, m.sae_b) AS other
   FROM dictionary_matches AS m
   JOIN internal.current_saes AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
@@ -137,7 +144,8 @@ WITH pairs AS (
 )
 SELECT source, any_value(model) AS model, any_value(weights) AS weights,
   any_value(site) AS site, any_value(layer) AS layer, recipe, count(*) AS n_pairs,
-  avg(mmcs) AS mean_mmcs, min(mmcs) AS min_mmcs, avg(mmcs_null_ab) AS mean_mmcs_null
+  avg(mmcs) AS mean_mmcs, min(mmcs) AS min_mmcs, avg(mmcs_null_ab) AS mean_mmcs_null,
+  avg(shared_70) AS mean_shared_70, avg(shared_70_at_most) AS mean_shared_70_at_most
 FROM pairs GROUP BY source, recipe"""
     comment = "Whether another seed gives the same dictionary: one row per source and recipe."
     return ("seed_stability", comment, columns, sql)

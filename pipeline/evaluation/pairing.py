@@ -96,15 +96,15 @@ def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -
 
     from pipeline.load_sae import load
     from pipeline.training.device import training_device
+    from sae_core.dictionary_match import Directions, directions_of
 
     by_id = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
 
     @lru_cache(maxsize=8)
-    def directions(sae: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def directions(sae: str) -> Directions:
         one = by_id[sae]
-        device = training_device(one.cell.model.device)
-        alive = torch.from_numpy(sums.of(one).latents.n_fires > 0)
-        return load(one.folder).dictionary().to(device), alive.to(device)
+        loaded = load(one.folder).to(training_device(one.cell.model.device))
+        return directions_of(loaded, torch.from_numpy(sums.of(one).latents.n_fires > 0))
 
     done = []
     for pair in pairs:

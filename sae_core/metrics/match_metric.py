@@ -8,6 +8,8 @@ from typing import Literal
 
 from sae_core.metrics.definition import Measured, MetricDefinition
 
+SHARED_AT = (0.5, 0.7, 0.9)
+SHARED = 0.7
 Pair = Literal["other_seed", "other_weights", "other_width"]
 
 
@@ -15,12 +17,14 @@ Pair = Literal["other_seed", "other_weights", "other_width"]
 class MatchSeen:
     """One match from the SAE's side: MMCS from it to the other, over living latents.
 
+    `shared`: one-to-one pairs of cosine ≥ 0.7 over the living latents of the side that has fewer.
     `other_variant` is the other's weights variant without its seed: `trained`, `random`, ...
     """
 
     pair: Pair
     mmcs: float | None
     other_variant: str
+    shared: float | None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from sae_core.metrics import definitions
 from tests.pipeline.catalog.rows import match, metric, row, sae
 
 A, B, R = "m.trained.resid_post.0/t.s0", "m.trained.resid_post.0/t.s1", "m.random.resid_post.0/t.s0"
-SUMMARIES = ("evaluations", "trained_vs_random", "seed_stability", "pareto_frontier")
+SUMMARIES = (
+    "evaluations",
+    "trained_vs_random",
+    "seed_stability",
+    "pareto_frontier",
+    "latent_stability",
+    "width_classes",
+)
 
 
 def _ask(workspace: Workspace, sql: str) -> list[dict[str, object]]:
@@ -136,6 +143,59 @@ def test_seed_stability_counts_a_pair_once_whichever_way_it_is_written(
     assert (found["recipe"], found["n_pairs"]) == ("t", 2)
     assert found["mean_mmcs"] == pytest.approx(0.6)
     assert found["min_mmcs"] == 0.4
+
+
+def test_a_latents_stability_is_over_the_other_seeds_of_its_recipe(workspace: Workspace) -> None:
+    third, other = "m.trained.resid_post.0/t.s2", "m.trained.resid_post.0/u.s0"
+
+    def found(b: str, latent: int, cosine: float, partner: float | None) -> dict[str, object]:
+        return row(
+            "latent_matches",
+            sae_a=A,
+            sae_a_hash="h",
+            latent_a=latent,
+            sae_b=b,
+            sae_b_hash="h",
+            latent_b=0,
+            cosine=cosine,
+            encoder_cosine=cosine / 2,
+            partner_cosine=partner,
+        )
+
+    matches = [
+        found(B, 0, 0.9, 0.9),
+        found(third, 0, 0.8, 0.5),
+        found(B, 1, 0.2, None),
+        found(other, 0, 1.0, 1.0),
+        found(R, 0, 1.0, 1.0),
+    ]
+    latent = row("latents", sae=A, sae_hash="h", latent=0, firing_frequency=0.1, token_entropy=2.0)
+    saes = [sae(name) for name in (A, B, third, other, R)]
+    rows = {"saes": saes, "latents": [latent], "latent_matches": matches}
+    write_run(workspace, "r1", rows, kind="x")
+    first, second = _ask(workspace, "FROM latent_stability ORDER BY latent")
+    assert (first["n_seeds"], first["found_by"], first["min_cosine"]) == (2, 0.5, 0.8)
+    assert first["mean_cosine"] == pytest.approx(0.85)
+    assert first["mean_encoder_cosine"] == pytest.approx(0.425)
+    assert (first["firing_frequency"], first["token_entropy"]) == (0.1, 2.0)
+    assert (second["n_seeds"], second["found_by"], second["firing_frequency"]) == (1, 0.0, None)
+
+
+def test_latents_of_a_wider_dictionary_are_shared_split_or_novel(workspace: Workspace) -> None:
+    wide = "m.trained.resid_post.0/w.s0"
+    pair = {"sae_a": wide, "sae_a_hash": "h", "sae_b": A, "sae_b_hash": "h"}
+    told = [(0.95, 0.95), (0.9, 0.3), (0.8, None), (0.6, 0.6)]
+    matches = [
+        row("latent_matches", **pair, latent_a=i, latent_b=0, cosine=best, partner_cosine=partner)
+        for i, (best, partner) in enumerate(told)
+    ]
+    back = {"sae_a": A, "sae_a_hash": "h", "sae_b": wide, "sae_b_hash": "h"}
+    matches.append(row("latent_matches", **back, latent_a=0, latent_b=0, cosine=0.95))
+    saes = [sae(A, n_latents=8), sae(wide, n_latents=16)]
+    write_run(workspace, "r1", {"saes": saes, "latent_matches": matches}, kind="x")
+    found = _ask(workspace, "SELECT latent, class, sae_narrow FROM width_classes ORDER BY latent")
+    assert [one["class"] for one in found] == ["shared", "split", "split", "novel"]
+    assert {one["sae_narrow"] for one in found} == {A}
 
 
 def test_the_frontier_names_who_dominates(workspace: Workspace) -> None:

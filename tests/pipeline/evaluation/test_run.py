@@ -120,6 +120,13 @@ def test_a_later_seed_makes_the_pair_and_completes_the_earlier_one(world: World)
     latents = world.rows(f"SELECT * FROM latent_matches WHERE sae_a = '{first.sae_id}'")
     assert len(latents) == alive
     assert all(order[row["latent_b"]] == row["latent_a"] for row in latents)
+    assert all(row["partner"] == row["latent_b"] for row in latents)
+    assert all(row["encoder_cosine"] == pytest.approx(1, abs=1e-5) for row in latents)
+    assert (match["is_exact"], match["shared_90"], match["shared_90_at_most"]) == (True, 1, 1)
+    assert match["mmcs_abs_ab"] == pytest.approx(1, abs=1e-5)
+    assert match["mmcs_null_z_ab"] > 3
+    shared = world.rows("SELECT value FROM metrics WHERE metric = 'shared_other_seed'")
+    assert [row["value"] for row in shared] == [1, 1]
 
 
 def test_each_pair_is_matched_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,129 @@
+"""How two dictionaries match: best cosines both ways, one-to-one pairs, and what chance gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import normalize
+
+from sae_core.match_nulls import Null, permuted_coordinates, random_directions
+from sae_core.one_to_one import OneToOne, one_to_one
+from sae_core.sae import Sae
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Unit rows (f, d) of an SAE's decoder and encoder, and which latents are `alive` (f,) bool."""
+
+    decoder: torch.Tensor
+    encoder: torch.Tensor
+    alive: torch.Tensor
+
+    @property
+    def living(self) -> torch.Tensor:
+        """The living latents, ascending."""
+        return self.alive.nonzero().squeeze(1)
+
+
+def directions_of(sae: Sae, alive: torch.Tensor) -> Directions:
+    """The directions of an SAE, where `alive` (f,) says which latents fire at all."""
+    return Directions(sae.dictionary(), normalize(sae.W_enc.detach()), alive.to(sae.W_enc.device))
+
+
+@dataclass(frozen=True)
+class LivingMatch:
+    """How the living latents of a and b match.
+
+    `best_in_b` (f',), `cosine_ab` (f',): for each living latent of a its best match among the
+    living of b and their cosine; the same from b to a. `encoder_ab` (f',): the cosine of the two
+    latents' encoder rows. `abs_ab`: mean of max_j |cos|. `encoder_mmcs_ab`: MMCS of encoder rows.
+    `pairs`: one to one, rows and partners counted among the living. `random`: directions drawn in
+    place of b; `permuted`: b with its coordinates in another order.
+    """
+
+    best_in_b: torch.Tensor
+    cosine_ab: torch.Tensor
+    encoder_ab: torch.Tensor
+    best_in_a: torch.Tensor
+    cosine_ba: torch.Tensor
+    encoder_ba: torch.Tensor
+    abs_ab: float
+    abs_ba: float
+    encoder_mmcs_ab: float
+    encoder_mmcs_ba: float
+    pairs: OneToOne
+    random: Null
+    permuted: Null
+
+
+@dataclass(frozen=True)
+class DictionaryMatch:
+    """How dictionary a (f, d) and b (g, d) match; `living` None where a side has none alive.
+
+    `latent_a` (f',), `latent_b` (g',): the living latents.
+    """
+
+    mmcs_all_ab: float
+    mmcs_all_ba: float
+    latent_a: torch.Tensor
+    latent_b: torch.Tensor
+    living: LivingMatch | None
+
+    @property
+    def mmcs_ab(self) -> float | None:
+        """Mean over a's living latents of the best cosine among b's living latents."""
+        return float(self.living.cosine_ab.mean()) if self.living else None
+
+    @property
+    def mmcs_ba(self) -> float | None:
+        """The same from b to a."""
+        return float(self.living.cosine_ba.mean()) if self.living else None
+
+
+def match_dictionaries(a: Directions, b: Directions, *, null_seed: int) -> DictionaryMatch:
+    """Matches the directions of two SAEs both ways; f × g is held up to 4096 latents only.
+
+    MMCS a→b = mean_i max_j a_i·b_j. Raises ValueError where the widths d differ.
+    Reference: Sharkey, Braun and Millidge, Taking features out of superposition with sparse
+    autoencoders (2022); one to one: see `one_to_one`.
+    """
+    from sae_kernels import max_cosine
+
+    if a.decoder.shape[1] != b.decoder.shape[1]:
+        raise ValueError(
+            f"dictionaries of width {a.decoder.shape[1]} and {b.decoder.shape[1]} cannot be "
+            "matched: compare SAEs of one site."
+        )
+    everything = max_cosine(a.decoder, b.decoder)
+    return DictionaryMatch(
+        mmcs_all_ab=float(everything.value_ab.mean()),
+        mmcs_all_ba=float(everything.value_ba.mean()),
+        latent_a=a.living,
+        latent_b=b.living,
+        living=_living(a, b, null_seed) if len(a.living) and len(b.living) else None,
+    )
+
+
+def _living(a: Directions, b: Directions, null_seed: int) -> LivingMatch:
+    from sae_kernels import max_cosine
+
+    one, other = a.decoder[a.living], b.decoder[b.living]
+    best, opposite = max_cosine(one, other), max_cosine(one, -other)
+    encoder_a, encoder_b = a.encoder[a.living], b.encoder[b.living]
+    encoders = max_cosine(encoder_a, encoder_b)
+    return LivingMatch(
+        best_in_b=b.living[best.index_ab],
+        cosine_ab=best.value_ab,
+        encoder_ab=(encoder_a * encoder_b[best.index_ab]).sum(1),
+        best_in_a=a.living[best.index_ba],
+        cosine_ba=best.value_ba,
+        encoder_ba=(encoder_b * encoder_a[best.index_ba]).sum(1),
+        abs_ab=float(torch.maximum(best.value_ab, opposite.value_ab).mean()),
+        abs_ba=float(torch.maximum(best.value_ba, opposite.value_ba).mean()),
+        encoder_mmcs_ab=float(encoders.value_ab.mean()),
+        encoder_mmcs_ba=float(encoders.value_ba.mean()),
+        pairs=one_to_one(one, other),
+        random=random_directions(one, len(other), seed=null_seed),
+        permuted=permuted_coordinates(one, other, seed=null_seed),
+    )
