@@ -161,15 +161,19 @@ def _pareto_frontier() -> Summary:
         ("n_latents", "f: number of latents"),
         ("l0", "mean active latents per token"),
         ("fvu", "fraction of variance unexplained"),
+        ("ce_increase_nats", "what splicing the SAE in costs the LM; NULL where not measured"),
         ("dominated", "whether another SAE of the source has lower or equal L0 and FVU, one lower"),
         ("dominated_by", "of those, the one with the lowest FVU; NULL on the frontier"),
+        ("loss_dominated", "the same with ce_increase_nats in place of FVU; NULL without it"),
+        ("loss_dominated_by", "of those, the one with the lowest ce_increase_nats"),
     )
     sql = """
 WITH points AS (
   SELECT s.source, s.sae, s.architecture, s.recipe, s.seed, s.n_latents,
-    max(m.value) FILTER (m.metric = 'l0') AS l0, max(m.value) FILTER (m.metric = 'fvu') AS fvu
+    max(m.value) FILTER (m.metric = 'l0') AS l0, max(m.value) FILTER (m.metric = 'fvu') AS fvu,
+    max(m.value) FILTER (m.metric = 'ce_increase_nats') AS ce_increase_nats
   FROM internal.current_saes AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
-  WHERE m.metric IN ('l0', 'fvu')
+  WHERE m.metric IN ('l0', 'fvu', 'ce_increase_nats')
   GROUP BY ALL
   HAVING l0 IS NOT NULL AND fvu IS NOT NULL
 ), better AS (
@@ -178,8 +182,21 @@ WITH points AS (
     ON worse.source = best.source AND best.l0 <= worse.l0 AND best.fvu <= worse.fvu
     AND (best.l0 < worse.l0 OR best.fvu < worse.fvu)
   GROUP BY worse.sae
+), cheaper AS (
+  SELECT worse.sae,
+    arg_min(best.sae, struct_pack(ce := best.ce_increase_nats, l0 := best.l0)) AS dominated_by
+  FROM points AS worse JOIN points AS best
+    ON worse.source = best.source AND best.l0 <= worse.l0
+    AND best.ce_increase_nats <= worse.ce_increase_nats
+    AND (best.l0 < worse.l0 OR best.ce_increase_nats < worse.ce_increase_nats)
+  GROUP BY worse.sae
 )
-SELECT p.*, better.dominated_by IS NOT NULL AS dominated, better.dominated_by
-FROM points AS p LEFT JOIN better ON p.sae = better.sae"""
-    comment = "L0 against FVU per source: which SAEs no other one beats in both."
+SELECT p.*, better.dominated_by IS NOT NULL AS dominated, better.dominated_by,
+  CASE WHEN p.ce_increase_nats IS NOT NULL THEN cheaper.dominated_by IS NOT NULL END
+    AS loss_dominated,
+  cheaper.dominated_by AS loss_dominated_by
+FROM points AS p
+LEFT JOIN better ON p.sae = better.sae
+LEFT JOIN cheaper ON p.sae = cheaper.sae"""
+    comment = "L0 against FVU, and against LM loss, per source: which SAEs no other beats in both."
     return ("pareto_frontier", comment, columns, sql)

@@ -22,6 +22,8 @@ GIVEN_WEIGHTS = "SAE seeds and documents (given these weights)"
 ALL_SEEDS = "weights seeds, SAE seeds and documents"
 ENOUGH_SEEDS = 3
 _TRAINED_ONLY = {"compute_recovered"}
+_COUNTED = "no interval: counted on all documents together"
+_SEEDS_ALONE = "the interval resamples seeds alone: counted on all documents together"
 _OTHER_DOCUMENTS = "measured on different documents"
 
 
@@ -159,20 +161,26 @@ def _difference(
     even_b = np.concatenate([np.full(size, 1 / size / len(sizes)) for size in sizes])
     values = [np.array([sample.value for sample in side]) for side in (side_a, side_b)]
     difference = float(even_a @ values[0] - even_b @ values[1])
-    if side_a[0].replicates is None:
-        reason = "no interval: counted on all documents together"
-        return _row(names, metric, n=n, difference=difference, reason=reason)
+    counted = side_a[0].replicates is None
+    if counted and drawn is None:
+        return _row(names, metric, n=n, difference=difference, reason=_COUNTED)
     if n < 2:
         return _row(names, metric, n=n, difference=difference, reason="no interval: one document")
     weights = drawn or (even_a[None], even_b[None])
     means = [
-        (w * np.stack([s.replicates for s in side], axis=1)).sum(1)
+        (w * np.stack([_replicates(s) for s in side], axis=1)).sum(1)
         for w, side in zip(weights, (side_a, side_b), strict=True)
     ]
     low, high = (float(end) for end in interval(means[0] - means[1]))
     ends = {"ci_low": low, "ci_high": high} if np.isfinite([low, high]).all() else {}
     reason = None if ends else "interval undefined: too few documents"
+    reason = _SEEDS_ALONE if counted and ends else reason
     return _row(names, metric, n=n, difference=difference, reason=reason, **ends)
+
+
+def _replicates(sample: Sample) -> np.ndarray:
+    """Resamples (B,) of a number; one that is counted on all documents is the same in each."""
+    return np.full(1, sample.value) if sample.replicates is None else sample.replicates
 
 
 def _row(

@@ -129,6 +129,27 @@ def test_seeds_are_resampled_from_three_on(measured) -> None:
     assert (row["sae_b"], row["sae_a_hash"], row["sae_b_hash"]) == ("b", None, None)
 
 
+def test_what_is_counted_on_all_documents_gets_an_interval_over_seeds(measured) -> None:
+    """Dead shares 0, 1/4, 1/2 beside 1/4 three times: only the seeds vary."""
+    f = len(measured.latents.n_fires)
+
+    def with_dead(tables: DocumentTables, share: float) -> DocumentTables:
+        n_fires = (np.arange(f) >= share * f).astype(np.int64)
+        return replace(tables, latents=replace(tables.latents, n_fires=n_fires))
+
+    trained, random = (
+        [(e, with_dead(t, share)) for (e, t), share in zip(side, shares, strict=True)]
+        for side, shares in (
+            (seeds(measured, "trained", [1.0] * 3), (0, 0.25, 0.5)),
+            (seeds(measured, "random", [1.0] * 3), (0.25, 0.25, 0.25)),
+        )
+    )
+    row = row_of(compare_seeds(trained, [random], name_b="b"), "dead_eval")
+    assert row["difference"] == pytest.approx(0)
+    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(-0.25), pytest.approx(0.25))
+    assert row["reason"].startswith("the interval resamples seeds alone")
+
+
 def test_weights_seeds_are_resampled_as_well(measured) -> None:
     """Weights seeds differ, seeds within them do not: the interval spans the weights seeds."""
     trained = seeds(measured, "trained", [1.0, 1.0, 1.0])
