@@ -40,6 +40,11 @@ Rules that hold for all of them:
   times decoder norm. Every k comes from one sweep; losses are measured at powers of two.
 - **Losses along curves** are measured on every m-th packed row, so that about
   `evaluation.curve_tokens` tokens are left; loss recovered is a ratio of means on the same tokens.
+- **Other packages** (`ev_*`, `fvu_sparsify`, `mse_*`, ...): their definitions on our tokens, all
+  held-out tokens as one batch. L0, cosine and relative reconstruction bias are defined alike
+  everywhere. Loss recovered is not: SAELens and SAEBench leave special tokens alone under the SAE
+  and ablate them under zero ablation, and score by the token a prediction is made from;
+  dictionary_learning averages ratios of batches. These are not given here.
 - **Comparisons** (`comparisons`, `trained_vs_random`) are differences trained − other weights, with
   the same documents resampled on both sides: `documents (given these seeds)`. Rows whose ids end in
   `.s*` are about all seeds of a recipe; they exist from 3 seeds on and also resample seeds.

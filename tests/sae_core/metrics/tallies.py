@@ -40,6 +40,8 @@ def tallied(
     *,
     x: torch.Tensor | None = None,
     tokens: torch.Tensor | None = None,
+    x_hat: torch.Tensor | None = None,
+    center: torch.Tensor | None = None,
     batch: int = 10**9,
 ) -> tuple[Tally, Mapping[str, np.ndarray]]:
     """A metric's tally of a code, shown in batches, and its arrays."""
@@ -47,8 +49,10 @@ def tallied(
     tokens = torch.arange(n) % VOCABULARY if tokens is None else tokens
     x = torch.zeros(n, of.dictionary.shape[1], dtype=torch.float64) if x is None else x
     documents = torch.arange(n) * DOCUMENTS // n
-    x_hat = code.values.double().unsqueeze(2) * of.dictionary.double()[code.indices]
-    x_hat = x_hat.sum(1) + of.bias.double()
+    if x_hat is None:
+        parts = code.values.double().unsqueeze(2) * of.dictionary.double()[code.indices]
+        x_hat = parts.sum(1) + of.bias.double()
+    center = torch.zeros(x.shape[1], dtype=torch.float64) if center is None else center
     metric = metrics()[name]
     assert isinstance(metric, TallyMetric)
     tally = metric.start(of)
@@ -56,7 +60,6 @@ def tallied(
         part = slice(start, start + batch)
         seen = SparseCode(code.indices[part], code.values[part], f)
         norms = of.dictionary.double().norm(dim=1)
-        center = torch.zeros(x.shape[1], dtype=torch.float64)
         one = Reconstruction(x[part], x_hat[part], seen, norms, center)
         tally.add(Seen(tokens[part], torch.arange(n)[part] * 3, documents[part], one))
     return tally, tally.result()

@@ -13,7 +13,11 @@ ASKED_FOR = {
     "fvu", "mse", "mse_per_dim", "l0", "l0_p10", "l0_p50", "l0_p90", "l1",
     "cosine", "l2_ratio", "relative_reconstruction_bias", "dead_eval", "dead_train",
     "latents_above_1pct", "latents_above_10pct", "fires_above_1pct", "fires_above_10pct",
-    "mmcs_other_seed", "mmcs_random_twin",
+    "mmcs_other_seed", "mmcs_random_twin", "shared_other_seed", "shared_random_twin",
+    "ce_unigram", "loss_recovered_unigram", "top1_agreement", "token_entropy",
+    "single_token_latents", "nearest_cosine", "opposing_latents_70", "opposing_latents_90",
+    "opposing_pairs_70", "opposing_pairs_90", "description_bits", "ev_sae_lens", "ev_legacy",
+    "ev_sae_bench", "ev_dictionary_learning", "fvu_sparsify", "mse_sae_bench",
 }  # fmt: skip
 
 
