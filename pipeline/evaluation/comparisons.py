@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.identity import Evaluation
-from pipeline.evaluation.measuring import firing
+from pipeline.evaluation.measuring import counted
 from pipeline.evaluation.rows import Row
 from pipeline.evaluation.tables import DocumentTables
 from sae_core.bootstrap import interval, resample_counts, seed_weights
 from sae_core.metrics import metrics
-from sae_core.metrics.firing_metric import FiringMetric
-from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric
 
 GIVEN_SEEDS = "documents (given these seeds)"
@@ -40,7 +38,7 @@ class Resampled:
     """Numbers of SAEs under one set of document resamples, each computed once."""
 
     def __init__(self, n_documents: int, evaluation: Evaluation) -> None:
-        settings = evaluation.cell.evaluation
+        self.settings = settings = evaluation.cell.evaluation
         self.seed, self.n_resamples = settings.bootstrap_seed, settings.bootstrap
         self._counts = resample_counts(n_documents, self.n_resamples, seed=self.seed)
         self._known: dict[str, dict[str, Sample]] = {}
@@ -54,13 +52,10 @@ class Resampled:
     def _compute(self, evaluation: Evaluation, tables: DocumentTables) -> dict[str, Sample]:
         found: dict[str, Sample] = {}
         for name, metric in metrics().items():
-            if isinstance(metric, FiringMetric):
-                for number, measured in metric.values(firing(tables.latents)).items():
-                    found[number] = Sample(measured.value, None, measured.reason)
-            elif isinstance(metric, TallyMetric):
-                for number, measured in metric.values(tables.tallies[name]).items():
-                    found[number] = Sample(measured.value, None, measured.reason)
-            elif isinstance(metric, TokenMetric) and name not in _TRAINED_ONLY:
+            if not isinstance(metric, TokenMetric):
+                for number, (m, replicates) in counted(name, tables, self.settings).items():
+                    found[number] = Sample(m.value, replicates, m.reason)
+            elif name not in _TRAINED_ONLY:
                 found |= self._resample(metric, tables.tables[name], evaluation)
         return found
 
@@ -161,20 +156,20 @@ def _difference(
     even_b = np.concatenate([np.full(size, 1 / size / len(sizes)) for size in sizes])
     values = [np.array([sample.value for sample in side]) for side in (side_a, side_b)]
     difference = float(even_a @ values[0] - even_b @ values[1])
-    counted = side_a[0].replicates is None
-    if counted and drawn is None:
+    fixed = all(sample.replicates is None for sample in (*side_a, *side_b))
+    if fixed and drawn is None:
         return _row(names, metric, n=n, difference=difference, reason=_COUNTED)
     if n < 2:
         return _row(names, metric, n=n, difference=difference, reason="no interval: one document")
     weights = drawn or (even_a[None], even_b[None])
     means = [
-        (w * np.stack([_replicates(s) for s in side], axis=1)).sum(1)
+        (w * np.stack(np.broadcast_arrays(*map(_replicates, side)), axis=1)).sum(1)
         for w, side in zip(weights, (side_a, side_b), strict=True)
     ]
     low, high = (float(end) for end in interval(means[0] - means[1]))
     ends = {"ci_low": low, "ci_high": high} if np.isfinite([low, high]).all() else {}
     reason = None if ends else "interval undefined: too few documents"
-    reason = _SEEDS_ALONE if counted and ends else reason
+    reason = _SEEDS_ALONE if fixed and ends else reason
     return _row(names, metric, n=n, difference=difference, reason=reason, **ends)
 
 

@@ -19,7 +19,7 @@ from sae_core.metrics.token_metric import Setting
 if TYPE_CHECKING:
     from pipeline.corpus.pack import PackedCorpus
 
-VERSION = 1  # raised by hand when the same SAE and text give other sums
+VERSION = 2  # raised by hand when the same SAE and text give other sums
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.tables import DocumentTables, LatentSums, version_text
-from sae_core.bootstrap import resample_counts
+from pipeline.study.config import EvaluationConfig
+from sae_core.bootstrap import interval, resample_counts
+from sae_core.group_jackknife import group_replicates
 from sae_core.metrics import definitions, metrics
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.firing_metric import Firing, FiringMetric
 from sae_core.metrics.match_metric import MatchMetric, MatchSeen
 from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric, measure
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def missing_metrics(
@@ -36,16 +43,73 @@ def numbers(evaluation: Evaluation, found: DocumentTables) -> dict[str, Measured
     for name, metric in metrics().items():
         if isinstance(metric, TokenMetric):
             measured |= measure(metric, found.tables[name], counts, evaluation.setting)
-        elif isinstance(metric, FiringMetric):
-            measured |= metric.values(firing(found.latents))
-        elif isinstance(metric, TallyMetric):
-            measured |= metric.values(found.tallies[name])
+        else:
+            for number, (point, replicates) in counted(name, found, settings).items():
+                measured[number] = _with_interval(point, replicates)
     return measured
+
+
+Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
+
+
+def counted(name: str, found: DocumentTables, settings: EvaluationConfig) -> Counted:
+    """The numbers of a metric that is no sum over tokens, with resamples (B,) where there are any.
+
+    None of a metric over matches: these are no function of one SAE's sums.
+    """
+    metric = metrics()[name]
+    if isinstance(metric, FiringMetric):
+        points = metric.values(firing(found.latents))
+        left_out = _without_each_group(metric, found.latents) if metric.smooth else {}
+    elif isinstance(metric, TallyMetric):
+        arrays = found.tallies[name]
+        points = metric.values(arrays)
+        left_out = {number: arrays.get(f"left_out/{number}") for number in points}
+    else:
+        return {}
+    return {
+        number: (point, _replicates(point, left_out.get(number), settings))
+        for number, point in points.items()
+    }
+
+
+def _replicates(
+    point: Measured, left_out: np.ndarray | None, settings: EvaluationConfig
+) -> np.ndarray | None:
+    if point.value is None or left_out is None:
+        return None
+    seed = settings.bootstrap_seed
+    return group_replicates(point.value, left_out, settings.bootstrap, seed=seed)
+
+
+def _with_interval(point: Measured, replicates: np.ndarray | None) -> Measured:
+    if replicates is None:
+        return point
+    low, high = (float(end) for end in interval(replicates))
+    return replace(point, ci_low=low, ci_high=high)
 
 
 def firing(latents: LatentSums) -> Firing:
     """What metrics over latents see."""
     return Firing(latents.n_fires, latents.n_tokens, latents.l0_histogram, latents.dead_train)
+
+
+def _without_each_group(metric: FiringMetric, latents: LatentSums) -> dict[str, np.ndarray]:
+    """Each number without each group of documents, (G,), NaN where it cannot be told."""
+    import numpy as np
+
+    found: dict[str, list[float]] = {}
+    for fires, l0 in zip(latents.group_fires, latents.group_l0, strict=True):
+        rest = Firing(
+            latents.n_fires - fires,
+            latents.n_tokens - int(l0.sum()),
+            latents.l0_histogram - l0,
+            latents.dead_train,
+        )
+        for number, measured in metric.values(rest).items():
+            value = np.nan if measured.value is None else measured.value
+            found.setdefault(number, []).append(value)
+    return {number: np.array(values) for number, values in found.items()}
 
 
 def missing_numbers(reason: str) -> dict[str, Measured]:

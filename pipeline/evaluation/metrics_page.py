@@ -26,7 +26,9 @@ Rules that hold for all of them:
 - **Sums** are global sums in float64; a ratio is a ratio of sums, never a mean of ratios, unless
   its formula says so.
 - **Intervals** are 95 % percentile intervals of a bootstrap over documents, keyed by
-  `evaluation.bootstrap_seed`. Numbers that are counted per latent have none.
+  `evaluation.bootstrap_seed`. Numbers that are counted per latent (dead shares, frequencies,
+  entropies) are counted again without each of 20 groups of documents, and their interval is a
+  bootstrap over these groups by linearisation; where no group makes a difference there is none.
 - **NULL** always comes with its `reason`. An end of an interval can be NULL alone; then `reason`
   says why.
 - **Latents** (`latents`, `latent_examples`): firing frequency, token entropy and examples are about

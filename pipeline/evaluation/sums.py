@@ -11,6 +11,7 @@ import torch
 
 from pipeline.evaluation.tables import DocumentTables, LatentSums, version_text
 from sae_core.code import SparseCode
+from sae_core.group_jackknife import n_groups
 from sae_core.metrics.tally_metric import Seen, SplicingTally, Subject, Tally, TallyMetric
 from sae_core.metrics.token_metric import (
     Losses,
@@ -75,7 +76,9 @@ class Sums:
         self.n_fires = torch.zeros(f, dtype=torch.int64)
         self.sum_values = torch.zeros(f, dtype=torch.float64)
         self.max_value = torch.zeros(f, dtype=torch.float64)
-        self.l0_histogram = torch.zeros(f + 1, dtype=torch.int64)
+        self.n_groups = n_groups(self.n_documents)
+        self.group_fires = torch.zeros(self.n_groups, f, dtype=torch.int32)
+        self.group_l0 = torch.zeros(self.n_groups, f + 1, dtype=torch.int64)
         subject = self.candidate.subject(self.n_documents, self.vocabulary)
         for name, metric in self.candidate.metrics.items():
             if isinstance(metric, TallyMetric):
@@ -91,7 +94,7 @@ class Sums:
 
     def add_seen(self, seen: Seen) -> None:
         """Adds a batch to every tally, and what fired to the latents' sums."""
-        self._add_code(seen.reconstruction.code)
+        self._add_code(seen.reconstruction.code, seen.documents.cpu() % self.n_groups)
         for tally in self.tallies.values():
             tally.add(seen)
 
@@ -114,7 +117,7 @@ class Sums:
         sums = sums_per_document(per_token, documents.cpu(), self.n_documents)
         return sums if before is None else before + sums
 
-    def _add_code(self, code: SparseCode) -> None:
+    def _add_code(self, code: SparseCode, groups: torch.Tensor) -> None:
         fired = code.fired.cpu()
         latents, values = code.indices.cpu()[fired], code.values.cpu()[fired].double()
         f = len(self.n_fires)
@@ -122,7 +125,11 @@ class Sums:
         self.n_fires += torch.bincount(latents, minlength=f)
         self.sum_values.index_add_(0, latents, values)
         self.max_value.scatter_reduce_(0, latents, values, "amax")
-        self.l0_histogram += torch.bincount(fired.sum(1), minlength=f + 1)
+        where = groups.unsqueeze(1).expand_as(fired)[fired] * f + latents
+        self.group_fires += torch.bincount(where, minlength=self.n_groups * f).view(-1, f).int()
+        active = groups * (f + 1) + fired.sum(1)
+        counts = torch.bincount(active, minlength=self.n_groups * (f + 1))
+        self.group_l0 += counts.view(-1, f + 1)
 
     def result(self, documents: np.ndarray) -> DocumentTables:
         """The sums as they are kept beside the SAE; `documents` (D,) are the corpus' numbers."""
@@ -143,7 +150,8 @@ class Sums:
         }
 
     def _latents(self) -> LatentSums:
-        seen = int(self.l0_histogram.nonzero().max()) + 1 if self.n_tokens else 1
+        l0_histogram = self.group_l0.sum(0)
+        seen = int(l0_histogram.nonzero().max()) + 1 if self.n_tokens else 1
         sae = self.candidate.sae
         cosine = torch.nn.functional.cosine_similarity(sae.W_enc.detach(), sae.W_dec.detach())
         return LatentSums(
@@ -151,7 +159,9 @@ class Sums:
             n_fires=self.n_fires.numpy(),
             sum_values=self.sum_values.numpy(),
             max_value=self.max_value.numpy(),
-            l0_histogram=self.l0_histogram[:seen].numpy(),
+            l0_histogram=l0_histogram[:seen].numpy(),
+            group_fires=self.group_fires.numpy(),
+            group_l0=self.group_l0[:, :seen].numpy(),
             decoder_norm=sae.W_dec.detach().double().norm(dim=1).cpu().numpy(),
             encoder_decoder_cosine=cosine.double().cpu().numpy(),
             dead_train=self.candidate.dead_train,

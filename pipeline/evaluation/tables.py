@@ -28,8 +28,9 @@ _TABLE, _TALLY = "table/", "tally/"
 class LatentSums:
     """Per latent, over `n_tokens` tokens: fires (f,), sum and max of activations (f,).
 
-    `l0_histogram[j]` tokens had exactly j active latents. `dead_train`, `decoder_norm` and
-    `encoder_decoder_cosine` (f,) are the SAE's own; `dead_train` is None where unknown.
+    `l0_histogram[j]` tokens had exactly j active latents. `group_fires` (G, f), `group_l0` (G, j):
+    the same by group of documents (see `sae_core.group_jackknife`). `dead_train`, `decoder_norm`
+    and `encoder_decoder_cosine` (f,) are the SAE's own; `dead_train` is None where unknown.
     """
 
     n_tokens: int
@@ -37,6 +38,8 @@ class LatentSums:
     sum_values: np.ndarray
     max_value: np.ndarray
     l0_histogram: np.ndarray
+    group_fires: np.ndarray
+    group_l0: np.ndarray
     decoder_norm: np.ndarray
     encoder_decoder_cosine: np.ndarray
     dead_train: np.ndarray | None

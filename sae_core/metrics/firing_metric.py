@@ -28,7 +28,12 @@ class Firing:
 
 @dataclass(frozen=True)
 class FiringMetric:
-    """A metric over latents; `values` gives each of its numbers, without interval."""
+    """A metric over latents; `values` gives each of its numbers, without interval.
+
+    `smooth`: whether a number answers to every document a little, so that intervals from groups
+    of documents mean something; a quantile of whole numbers does not.
+    """
 
     definitions: tuple[MetricDefinition, ...]
     values: Callable[[Firing], Mapping[str, Measured]]
+    smooth: bool = True

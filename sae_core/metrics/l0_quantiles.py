@@ -34,4 +34,5 @@ METRIC = FiringMetric(
         for percent in PERCENTS
     ),
     values=_values,
+    smooth=False,
 )

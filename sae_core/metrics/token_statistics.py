@@ -19,21 +19,26 @@ _PENDING = 2**20
 
 
 class _Tally:
-    """Counts (latent, token) pairs: 16 bytes per distinct pair, at most one per fire."""
+    """Counts fires by (latent, token, group of documents): 16 bytes per distinct one."""
 
     def __init__(self, subject: Subject) -> None:
         import torch
 
+        from sae_core.group_jackknife import n_groups
+
         self.f, self.v = len(subject.dictionary), subject.vocabulary
+        self.groups = n_groups(subject.n_documents)
         self.keys = torch.zeros(0, dtype=torch.int64)
         self.counts = torch.zeros(0, dtype=torch.int64)
         self.pending: list[torch.Tensor] = []
 
     def add(self, seen: Seen) -> None:
         code = seen.reconstruction.code
-        fired = code.fired
-        tokens = seen.tokens.to(fired.device).unsqueeze(1).expand_as(fired)[fired]
-        self.pending.append((code.indices[fired] * self.v + tokens).cpu())
+        fired = code.fired.cpu()
+        inner = seen.tokens.cpu() * self.groups + seen.documents.cpu() % self.groups
+        latents = code.indices.cpu()[fired]
+        inner = inner.unsqueeze(1).expand_as(fired)[fired]
+        self.pending.append(latents * (self.v * self.groups) + inner)
         if sum(map(len, self.pending)) > _PENDING:
             self._merge()
 
@@ -46,20 +51,41 @@ class _Tally:
         self.keys, self.pending = keys, []
 
     def result(self) -> Mapping[str, np.ndarray]:
-        """`n_fires`, `token_entropy`, `top_token`, `top_token_share`, each (f,)."""
+        """`n_fires`, `token_entropy`, `top_token`, `top_token_share`, each (f,).
+
+        `left_out/<number>` (G,): each number without each group of documents.
+        """
+        import numpy as np
         import torch
 
         if self.pending:
             self._merge()
-        latents, counts = self.keys // self.v, self.counts.double()
+        groups = self.keys % self.groups
+        pairs, place = (self.keys // self.groups).unique(return_inverse=True)
+        counts = self.counts.double()
+        totals = torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, place, counts)
+        arrays = self._arrays(pairs, totals)
+        without: dict[str, list[float]] = {d.name: [] for d in METRIC.definitions}
+        for group in range(self.groups):
+            mine = groups == group
+            rest = totals.index_add(0, place[mine], counts[mine], alpha=-1)
+            for name, measured in _values(self._arrays(pairs, rest)).items():
+                without[name].append(np.nan if measured.value is None else measured.value)
+        return arrays | {f"left_out/{name}": np.array(values) for name, values in without.items()}
+
+    def _arrays(self, pairs: torch.Tensor, counts: torch.Tensor) -> dict[str, np.ndarray]:
+        """Of pairs latent · v + token, ascending, and how often each occurs."""
+        import torch
+
+        latents = pairs // self.v
         fires = torch.zeros(self.f, dtype=torch.float64).index_add_(0, latents, counts)
-        share = counts / fires[latents]
-        entropy = torch.zeros_like(fires).index_add_(0, latents, -share * share.log())
+        share = (counts / fires[latents]).nan_to_num(0.0)
+        entropy = torch.zeros_like(fires).index_add_(0, latents, -torch.xlogy(share, share))
         largest = torch.zeros_like(fires).scatter_reduce_(0, latents, share, "amax")
-        # Keys ascend, so written from the back the lowest of equally frequent tokens stays.
-        top = (share == largest[latents]).nonzero().flip(0).squeeze(1)
+        # Pairs ascend, so written from the back the lowest of equally frequent tokens stays.
+        top = ((share == largest[latents]) & (counts > 0)).nonzero().flip(0).squeeze(1)
         token = torch.full((self.f,), -1, dtype=torch.int64)
-        token[latents[top]] = self.keys[top] % self.v
+        token[latents[top]] = pairs[top] % self.v
         return {
             "n_fires": fires.long().numpy(),
             "token_entropy": entropy.clamp_min(0).numpy(),

@@ -88,7 +88,8 @@ def test_every_number_but_the_trained_only_is_compared(measured) -> None:
     assert "compute_recovered" not in names
     for row in rows:
         assert row["difference"] is None or row["difference"] == 0
-    assert row_of(rows, "dead_eval")["reason"].startswith("no interval")
+    assert row_of(rows, "dead_train")["reason"].startswith("no interval")
+    assert (row_of(rows, "token_entropy")["ci_low"], row_of(rows, "fvu")["ci_high"]) == (0, 0)
 
 
 def test_a_missing_value_is_named_with_its_side(lm, held_out, measured) -> None:
@@ -135,7 +136,9 @@ def test_what_is_counted_on_all_documents_gets_an_interval_over_seeds(measured) 
 
     def with_dead(tables: DocumentTables, share: float) -> DocumentTables:
         n_fires = (np.arange(f) >= share * f).astype(np.int64)
-        return replace(tables, latents=replace(tables.latents, n_fires=n_fires))
+        latents = tables.latents
+        groups = np.zeros_like(latents.group_fires)  # as if no group made a difference
+        return replace(tables, latents=replace(latents, n_fires=n_fires, group_fires=groups))
 
     trained, random = (
         [(e, with_dead(t, share)) for (e, t), share in zip(side, shares, strict=True)]

@@ -144,6 +144,12 @@ def test_latents_are_counted(lm, held_out) -> None:
     assert np.allclose(latents.sum_values, code.sum(0))
     assert np.allclose(latents.max_value, code.max(0))
     assert latents.l0_histogram.tolist() == np.bincount((code > 0).sum(1)).tolist()
+    assert latents.group_fires.sum(0).tolist() == latents.n_fires.tolist()
+    assert latents.group_l0.sum(0).tolist() == latents.l0_histogram.tolist()
+    group = held_out.document_index[held_out.tokens != SPECIAL] % 20
+    for number in (0, 7, 19):
+        mine = (code[group == number] > 0).sum(0)
+        assert latents.group_fires[number].tolist() == mine.tolist()
     assert np.allclose(latents.firing_frequency, (code > 0).mean(0))
     assert np.allclose(latents.decoder_norm, 1)
     assert np.allclose(latents.encoder_decoder_cosine, 1)

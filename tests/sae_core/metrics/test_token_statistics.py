@@ -8,7 +8,7 @@ import torch
 
 from sae_core.code import SparseCode
 from sae_core.metrics import metrics, token_statistics
-from tests.sae_core.metrics.tallies import VOCABULARY, drawn_code, subject, tallied
+from tests.sae_core.metrics.tallies import DOCUMENTS, VOCABULARY, drawn_code, subject, tallied
 
 
 def test_a_latent_of_one_token_and_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,5 +47,12 @@ def test_counts_are_those_of_the_dense_table(monkeypatch: pytest.MonkeyPatch, pe
     share = table / table.sum(1, keepdims=True)
     entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
     assert arrays["token_entropy"] == pytest.approx(entropy)
+    for group in range(DOCUMENTS):
+        kept = torch.arange(300) * DOCUMENTS // 300 != group
+        rest = SparseCode(code.indices[kept], code.values[kept], f)
+        tokens = (torch.arange(300) % VOCABULARY)[kept]
+        _, without = tallied("token_statistics", subject(torch.ones(f, 3)), rest, tokens=tokens)
+        for name, measured in metrics()["token_statistics"].values(without).items():
+            assert arrays[f"left_out/{name}"][group] == pytest.approx(measured.value), name
     assert arrays["top_token"].tolist() == table.argmax(1).tolist()
     assert arrays["top_token_share"] == pytest.approx(share.max(1))
