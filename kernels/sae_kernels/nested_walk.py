@@ -1,8 +1,9 @@
 """The walk along the nested reconstructions of a code, forward and back, on the CPU.
 
-Tokens may have different numbers of active latents. They are taken in blocks, those with most
-first, so that the tokens that still have a j-th latent are the first rows of their block: the
-walking errors, their suffix sums and one dictionary row per token stay in the caches.
+A node is an error that has a weight; the latents between two nodes are decoded in one sum. Tokens
+may have different numbers of nodes: they are taken in blocks, those with most first, so that the
+tokens that still have a t-th node are the first rows of their block. The walking errors, their
+suffix sums and one decoded row per token are all that a block holds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import NamedTuple
 import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-_BLOCK_ENTRIES = 2**16
+from sae_kernels.row_sums import bag_sums, row_dots, transposed_sums
+
+_BLOCK_ENTRIES = 2**19
+_FEW_NODES = 12  # per token: their suffix sums are kept, to be added to the dictionary in one pass
 
 
 class Ragged(NamedTuple):
@@ -24,16 +28,46 @@ class Ragged(NamedTuple):
     values: torch.Tensor
 
 
+class _Nodes(NamedTuple):
+    """M nodes in order of token: `counts` (n,) of them; `slots` (M,) among the n + m weights.
+
+    The latents of node i are the `lengths` (M,) ones from `starts` (M,) on.
+    """
+
+    counts: torch.Tensor
+    slots: torch.Tensor
+    starts: torch.Tensor
+    lengths: torch.Tensor
+
+
+class _Level(NamedTuple):
+    """The t-th nodes of a block's first b tokens, and the latents that lead to them.
+
+    `columns`, `values` (e,) in order of token, those of token r from `starts[r]` on, and `rows`
+    (e,) their tokens; `nodes` and `places`: where the nodes and latents are among all of the
+    block. `one_each` where every token has one latent here.
+    """
+
+    columns: torch.Tensor
+    values: torch.Tensor
+    starts: torch.Tensor
+    rows: torch.Tensor
+    nodes: slice
+    places: slice
+    one_each: bool
+
+
 class _Block(NamedTuple):
-    """`tokens` (b,), their latents' places `entries` position by position, `sizes` of those."""
+    """`tokens` (b,) and their `levels`; `nodes` and `places`: the block's, level by level."""
 
     tokens: torch.Tensor
-    entries: torch.Tensor
-    sizes: list[int]
+    levels: list[_Level]
+    nodes: torch.Tensor
+    places: torch.Tensor
 
 
 class NestedLoss(torch.autograd.Function):
-    """Σ_j w_nj ‖e_nj‖² (n,), from `weights` (m,) after each latent and `bias_weights` (n,)."""
+    """Σ_j w_nj ‖e_nj‖² (n,), from `weights` (n + m,): of a token's bias alone, then its latents."""
 
     @staticmethod
     def forward(
@@ -45,95 +79,191 @@ class NestedLoss(torch.autograd.Function):
         dictionary: torch.Tensor,
         bias: torch.Tensor,
         weights: torch.Tensor,
-        bias_weights: torch.Tensor,
     ) -> torch.Tensor:
-        code = Ragged(counts, columns, values)
-        first, squares, last = nested_squares(x, code, dictionary, bias)
-        ctx.save_for_backward(last, counts, columns, values, dictionary, weights, bias_weights)
-        tokens = torch.arange(len(x)).repeat_interleave(counts)
-        return (bias_weights * first).index_add_(0, tokens, weights * squares)
+        code, nodes = Ragged(counts, columns, values), _nodes(counts, weights != 0)
+        ctx.blocks = list(_blocks(nodes, code, x.shape[1]))
+        squares, last = _walk(x, dictionary, bias, ctx.blocks)
+        ctx.save_for_backward(last, columns, values, dictionary, weights, *nodes)
+        tokens = torch.arange(len(x)).repeat_interleave(nodes.counts)
+        return x.new_zeros(len(x)).index_add_(0, tokens, weights[nodes.slots] * squares)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        last, counts, columns, values, dictionary, weights, bias_weights = ctx.saved_tensors
-        tokens = torch.arange(len(last)).repeat_interleave(counts)
-        weights, bias_weights = 2 * grad[tokens] * weights, 2 * grad * bias_weights
-        d_values = torch.empty_like(values) if ctx.needs_input_grad[3] else None
-        d_dictionary = torch.zeros_like(dictionary) if ctx.needs_input_grad[4] else None
-        d_x = torch.empty_like(last)
-        for block in _blocks(counts, last.shape[1]):
-            suffix = torch.zeros(len(block.tokens), last.shape[1], dtype=last.dtype)
-            error = last[block.tokens]
-            picked = (columns[block.entries], values[block.entries], weights[block.entries])
-            d_picked = torch.empty_like(picked[1])
-            _walk_back(error, suffix, dictionary, picked, block.sizes, d_picked, d_dictionary)
-            if d_values is not None:
-                d_values[block.entries] = d_picked
-            d_x[block.tokens] = suffix.addcmul_(error, bias_weights[block.tokens].unsqueeze(1))
-        d_bias = d_x.sum(0).neg_() if ctx.needs_input_grad[5] else None
-        d_x = d_x if ctx.needs_input_grad[0] else None
-        return d_x, None, None, d_values, d_dictionary, d_bias, None, None
+        last, columns, values, dictionary, weights, *parts = ctx.saved_tensors
+        nodes = _Nodes(*parts)
+        tokens = torch.arange(len(last)).repeat_interleave(nodes.counts)
+        back = _WalkBack(
+            last,
+            columns,
+            values,
+            dictionary,
+            nodes,
+            ctx.blocks,
+            weights=2 * grad[tokens] * weights[nodes.slots],
+            to_values=ctx.needs_input_grad[3],
+            to_dictionary=ctx.needs_input_grad[4],
+        )
+        d_bias = back.d_x.sum(0).neg_() if ctx.needs_input_grad[5] else None
+        d_x = back.d_x if ctx.needs_input_grad[0] else None
+        return d_x, None, None, back.d_values, back.d_dictionary, d_bias, None
 
 
 def nested_squares(
     x: torch.Tensor, code: Ragged, dictionary: torch.Tensor, bias: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """‖e_n0‖² (n,), ‖e‖² after each latent (m,), and each token's last error (n, d)."""
-    first, squares = x.new_empty(len(x)), torch.empty_like(code.values)
+) -> torch.Tensor:
+    """‖e_nj‖² (n + m,): of each token's bias alone, then after each of its latents."""
+    every = torch.ones(len(x) + len(code.columns), dtype=torch.bool)
+    blocks = _blocks(_nodes(code.counts, every), code, x.shape[1])
+    return _walk(x, dictionary, bias, list(blocks))[0]
+
+
+def _walk(
+    x: torch.Tensor, dictionary: torch.Tensor, bias: torch.Tensor, blocks: list[_Block]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """‖e‖² at every node (M,) and each token's error at its last node (n, d)."""
+    squares = x.new_empty(sum(len(block.nodes) for block in blocks))
     last = torch.empty(x.shape, dtype=x.dtype)
-    for tokens, entries, sizes in _blocks(code.counts, x.shape[1]):
-        error = x[tokens] - bias
-        first[tokens] = torch.linalg.vecdot(error, error)
-        found = torch.empty(len(entries), dtype=x.dtype)
-        directions = torch.empty_like(error)
-        parts = (code.columns[entries], code.values[entries], found)
-        for columns, values, out in zip(*(part.split(sizes) for part in parts), strict=True):
-            rows, picked = error[: len(columns)], directions[: len(columns)]
-            torch.index_select(dictionary, 0, columns, out=picked)
-            rows.addcmul_(picked, values.unsqueeze(1), value=-1)
-            torch.linalg.vecdot(rows, rows, out=out)
-        squares[entries] = found
-        last[tokens] = error
-    return first, squares, last
+    for block in blocks:
+        error = x[block.tokens] - bias
+        norms = torch.empty(len(block.nodes), dtype=x.dtype)
+        for level in block.levels:
+            rows = error[: len(level.starts)]
+            rows.sub_(_decoded(dictionary, level))
+            torch.linalg.vector_norm(rows, dim=1, out=norms[level.nodes])
+        squares[block.nodes] = norms.square_()
+        last[block.tokens] = error
+    return squares, last
 
 
-def _walk_back(
-    error: torch.Tensor,
-    suffix: torch.Tensor,
-    dictionary: torch.Tensor,
-    picked: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    sizes: list[int],
-    d_values: torch.Tensor,
-    d_dictionary: torch.Tensor | None,
-) -> None:
-    """Turns last errors (b, d) into first ones, and `suffix` from 0 into Σ_{l ≥ 1} w_l e_l.
+class _WalkBack:
+    """The gradients, from the last errors back to the first: `d_x`, `d_values`, `d_dictionary`."""
 
-    `picked` are columns, values and weights, position by position. Writes `d_values` and adds to
-    `d_dictionary` on the way.
-    """
-    directions, pulled = torch.empty_like(error), torch.empty_like(error)
-    steps = list(zip(*(part.split(sizes) for part in (*picked, d_values)), strict=True))
-    for columns, values, weights, d_out in reversed(steps):
-        b = len(columns)
-        rows, sums, chosen = error[:b], suffix[:b], directions[:b]
-        sums.addcmul_(rows, weights.unsqueeze(1))
-        torch.index_select(dictionary, 0, columns, out=chosen)
-        torch.linalg.vecdot(sums, chosen, out=d_out)
-        if d_dictionary is not None:
-            torch.mul(sums, -values.unsqueeze(1), out=pulled[:b])
-            d_dictionary.index_add_(0, columns, pulled[:b])
-        rows.addcmul_(chosen, values.unsqueeze(1))
-    d_values.neg_()
+    def __init__(
+        self,
+        last: torch.Tensor,
+        columns: torch.Tensor,
+        values: torch.Tensor,
+        dictionary: torch.Tensor,
+        nodes: _Nodes,
+        blocks: list[_Block],
+        *,
+        weights: torch.Tensor,
+        to_values: bool,
+        to_dictionary: bool,
+    ) -> None:
+        self.dictionary, self.weights = dictionary, weights
+        self.d_x = torch.zeros_like(last)
+        self.d_values = torch.zeros_like(values) if to_values else None
+        few = len(nodes.slots) <= _FEW_NODES * len(last)
+        self._kept = last.new_empty(len(nodes.slots), last.shape[1]) if few else None
+        scattered = to_dictionary and not few
+        self.d_dictionary = torch.zeros_like(dictionary) if scattered else None
+        for block in blocks:
+            self.d_x[block.tokens] = self._block(last[block.tokens], block)
+        if few:
+            self._finish(nodes, columns, values, to_dictionary)
+
+    def _block(self, error: torch.Tensor, block: _Block) -> torch.Tensor:
+        """Σ_l w_l e_l of the block's tokens, and on the way what it gives to latents."""
+        suffix, pulled = torch.zeros_like(error), torch.empty_like(error)
+        weights = self.weights[block.nodes].unsqueeze(1)
+        dots = torch.empty(len(block.places), dtype=error.dtype)
+        for level in reversed(block.levels):
+            b = len(level.starts)
+            rows, sums = error[:b], suffix[:b]
+            sums.addcmul_(rows, weights[level.nodes])
+            if self._kept is None:
+                dots[level.places] = _dots(sums, self.dictionary, level)
+                self._pull(sums, level, pulled[:b])
+            else:
+                self._kept[block.nodes[level.nodes]] = sums
+            rows.add_(_decoded(self.dictionary, level))
+        if self._kept is None and self.d_values is not None:
+            self.d_values[block.places] = dots.neg_()
+        return suffix
+
+    def _pull(self, sums: torch.Tensor, level: _Level, pulled: torch.Tensor) -> None:
+        """Adds −a_j S_j to the rows of a level's latents."""
+        if self.d_dictionary is not None:
+            steps = level.values.neg().unsqueeze(1)
+            if level.one_each:
+                torch.mul(sums, steps, out=pulled)
+            else:
+                pulled = sums[level.rows].mul_(steps)
+            self.d_dictionary.index_add_(0, level.columns, pulled)
+
+    def _finish(
+        self, nodes: _Nodes, columns: torch.Tensor, values: torch.Tensor, to_dictionary: bool
+    ) -> None:
+        """The same for all levels at once, from suffix sums that were kept."""
+        places, _ = _places(nodes.starts, nodes.lengths)
+        rows = torch.arange(len(nodes.slots)).repeat_interleave(nodes.lengths)
+        columns, values = columns[places], values[places]
+        if self.d_values is not None:
+            self.d_values[places] = row_dots(self._kept, self.dictionary, rows, columns).neg_()
+        if to_dictionary:
+            self.d_dictionary = transposed_sums(
+                self._kept, rows, columns, values.neg_(), n_columns=len(self.dictionary)
+            )
 
 
-def _blocks(counts: torch.Tensor, width: int) -> Iterator[_Block]:
-    order = counts.argsort(descending=True, stable=True)
-    starts = counts.cumsum(0) - counts
+def _decoded(dictionary: torch.Tensor, level: _Level) -> torch.Tensor:
+    return bag_sums(dictionary, level.columns, level.values, starts=level.starts)
+
+
+def _dots(sums: torch.Tensor, dictionary: torch.Tensor, level: _Level) -> torch.Tensor:
+    """Each latent's row times its token's suffix sum, (e,)."""
+    return torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        sums, dictionary, level.columns, level.starts, level.rows, 0, -1
+    )
+
+
+def _nodes(counts: torch.Tensor, weighted: torch.Tensor) -> _Nodes:
+    """The nodes of tokens with `counts` (n,) latents, where slots (n + m,) are `weighted`."""
+    n = len(counts)
+    slots = weighted.nonzero().view(-1)
+    tokens = torch.arange(n).repeat_interleave(counts + 1)[slots]
+    # The latents before a slot are the slots before it, less one bias slot a token.
+    stops = slots - tokens
+    first = torch.ones_like(tokens, dtype=torch.bool)
+    first[1:] = tokens[1:] != tokens[:-1]
+    starts = torch.where(first, (counts.cumsum(0) - counts)[tokens], stops.roll(1))
+    return _Nodes(torch.bincount(tokens, minlength=n), slots, starts, stops - starts)
+
+
+def _places(starts: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The numbers starts_i, ..., starts_i + lengths_i − 1 for all i, and where each i begins."""
+    begins = lengths.cumsum(0) - lengths
+    shifts = (starts - begins).repeat_interleave(lengths)
+    return torch.arange(len(shifts)) + shifts, begins
+
+
+def _blocks(nodes: _Nodes, code: Ragged, width: int) -> Iterator[_Block]:
+    order = nodes.counts.argsort(descending=True, stable=True)
+    first = nodes.counts.cumsum(0) - nodes.counts
     for tokens in order.split(max(1, _BLOCK_ENTRIES // max(1, width))):
-        if not len(tokens):
-            return
-        positions = torch.arange(int(counts[tokens[0]])).unsqueeze(1)
-        there = positions < counts[tokens]
-        entries = (positions + starts[tokens])[there]
-        yield _Block(tokens, entries, [int(size) for size in there.sum(1)])
+        yield _block(nodes, code, tokens, first[tokens])
+
+
+def _block(nodes: _Nodes, code: Ragged, tokens: torch.Tensor, first: torch.Tensor) -> _Block:
+    """The block of these tokens, whose nodes begin at `first` (b,), their numbers falling."""
+    counts = nodes.counts[tokens]
+    t = torch.arange(int(counts.max()) if len(counts) else 0).unsqueeze(1)
+    there = t < counts
+    chosen = (t + first)[there]
+    lengths = nodes.lengths[chosen]
+    places, begins = _places(nodes.starts[chosen], lengths)
+    row_of_node = torch.arange(len(tokens)).expand(there.shape)[there]
+    rows = row_of_node.repeat_interleave(lengths)
+    columns, values = code.columns[places], code.values[places]
+    levels, node, place = [], 0, 0
+    of_node = torch.zeros(there.shape, dtype=torch.int64).masked_scatter_(there, lengths)
+    uneven = ((of_node != 1) & there).any(1)
+    for n_nodes, n_places, bad in zip(there.sum(1), of_node.sum(1), uneven, strict=True):
+        at = slice(node, node + int(n_nodes))
+        of = slice(place, place + int(n_places))
+        starts = begins[at] - place
+        levels.append(_Level(columns[of], values[of], starts, rows[of], at, of, not bad))
+        node, place = at.stop, of.stop
+    return _Block(tokens, levels, chosen, places)

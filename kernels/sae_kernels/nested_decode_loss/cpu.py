@@ -16,9 +16,8 @@ def nested_decode_loss(
     weights: torch.Tensor,
 ) -> torch.Tensor:
     """Σ_j weights_nj · ‖e_nj‖², (n,)."""
-    weights = weights.expand(len(x), -1)
-    after, alone = weights[:, 1:].reshape(-1), weights[:, 0]
-    return NestedLoss.apply(x, *_ragged(indices, values), dictionary, bias, after, alone)
+    weights = weights.expand(len(x), -1).reshape(-1)
+    return NestedLoss.apply(x, *_ragged(indices, values), dictionary, bias, weights)
 
 
 def nested_errors(
@@ -29,8 +28,8 @@ def nested_errors(
     bias: torch.Tensor,
 ) -> torch.Tensor:
     """‖e_nj‖², (n, k + 1)."""
-    first, squares, _ = nested_squares(x, _ragged(indices, values), dictionary, bias)
-    return torch.cat([first.unsqueeze(1), squares.view(indices.shape)], dim=1)
+    squares = nested_squares(x, _ragged(indices, values), dictionary, bias)
+    return squares.view(len(x), indices.shape[1] + 1)
 
 
 def _ragged(indices: torch.Tensor, values: torch.Tensor) -> Ragged:

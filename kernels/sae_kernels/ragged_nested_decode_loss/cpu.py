@@ -18,6 +18,8 @@ def ragged_nested_decode_loss(
 ) -> torch.Tensor:
     """Σ_j w_nj · ‖e_nj‖², (n,)."""
     counts = torch.bincount(code.rows, minlength=code.n_rows)
-    return NestedLoss.apply(
-        x, counts, code.columns, code.values, dictionary, bias, weights, bias_weights
-    )
+    slots = torch.arange(len(code.rows)) + code.rows + 1
+    every = weights.new_empty(len(x) + len(weights))
+    every[slots] = weights
+    every[torch.arange(len(x)) + counts.cumsum(0) - counts] = bias_weights
+    return NestedLoss.apply(x, counts, code.columns, code.values, dictionary, bias, every)
