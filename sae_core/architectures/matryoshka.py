@@ -169,8 +169,8 @@ class MatryoshkaSae(Sae):
         lengths = list(config.group_ends)
         if config.prefixes == "sampled":
             draws = generator(context.seed, "prefixes", step=context.step)
-            n = config.n_prefixes - 1
-            lengths = [*pareto_lengths(n, f, config.pareto_alpha, draws=draws), f]
+            drawn = pareto_lengths(config.n_prefixes - 1, f, config.pareto_alpha, draws=draws)
+            lengths = [*drawn.tolist(), f]
         cumulative = weights_on_lengths(lengths, f)
         return cumulative / len(lengths) if config.combine == "mean" else cumulative
 

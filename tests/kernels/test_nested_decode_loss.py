@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sae_kernels import nested_decode_loss, nested_errors, sparse_decode
+from sae_kernels import nested_decode_loss, nested_errors, nested_walk, sparse_decode
 from sae_kernels.nested_decode_loss import cpu, reference
+from torch.utils._python_dispatch import TorchDispatchMode
 
 SIZES = st.sampled_from([1, 3, 33])
 
@@ -28,7 +29,7 @@ def cases(draw):
     generator = torch.Generator().manual_seed(seed + 1)
     per_token = draw(st.booleans())
     weights = torch.rand((n, k + 1) if per_token else k + 1, generator=generator).double()
-    density = draw(st.sampled_from([0.0, 0.1, 1.0]))
+    density = draw(st.sampled_from([0.0, 0.1, 0.6, 1.0]))
     weights *= torch.rand(weights.shape, generator=generator) < density
     if draw(st.booleans()):
         padding = torch.rand(n, k, generator=generator) < 0.5
@@ -64,6 +65,43 @@ def test_the_curve_equals_the_reference(case):
     torch.testing.assert_close(
         nested_errors(*code), reference.nested_errors(*code), rtol=1e-11, atol=1e-10
     )
+
+
+@pytest.mark.parametrize("density", [0.2, 0.6, 1.0])
+def test_tokens_of_many_blocks_equal_those_of_one(monkeypatch, density):
+    code = random_code(50, 30, 7, 60, seed=11)
+    generator = torch.Generator().manual_seed(12)
+    weights = torch.rand(50, 31, generator=generator).double()
+    weights *= torch.rand(50, 31, generator=generator) < density
+    once = with_gradients(nested_decode_loss, *code, weights)
+    monkeypatch.setattr(nested_walk, "_BLOCK_ENTRIES", 64)
+    for a, b in zip(once, with_gradients(nested_decode_loss, *code, weights), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+class _Large(TorchDispatchMode):
+    """The shapes of all results of at least so many entries, views apart."""
+
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self.entries, self.shapes = entries, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple) else (out,):
+            if isinstance(tensor, torch.Tensor) and tensor.numel() >= self.entries:
+                self.shapes.add(tuple(tensor.shape))
+        return out
+
+
+def test_no_prefix_is_stored_and_only_the_dictionarys_gradient_has_its_size():
+    n, k, d, f = 64, 40, 32, 3000
+    x, indices, values, dictionary, bias = random_code(n, k, d, f, seed=13)
+    learned = [t.requires_grad_() for t in (values, dictionary, bias)]
+    with _Large(n * k * d // 8) as large:
+        loss = nested_decode_loss(x, indices, *learned, torch.ones(k + 1).double())
+        torch.autograd.grad(loss.sum(), learned)
+    assert large.shapes == {(f, d)}
 
 
 def test_equals_the_definition_written_as_loops():
