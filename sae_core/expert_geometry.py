@@ -17,7 +17,7 @@ def duplicates_across_experts(dictionary: torch.Tensor, n_experts: int) -> torch
     direction each for itself. Compare with `max_cosine` between seeds: what two dictionaries of
     that size share anyway. Raises ValueError when the experts do not fit.
     Reference: Mudide et al., "Efficient dictionary learning with switch sparse autoencoders"
-    (2024), section 5.
+    (2024).
     """
     blocks = _blocks(dictionary, n_experts)
     return torch.cat(

@@ -17,21 +17,22 @@ def weights_on_lengths(lengths: Sequence[int], n_latents: int) -> torch.Tensor:
     return counts.double().cumsum(0)
 
 
-def pareto_cumulative(n_latents: int, alpha: float) -> torch.Tensor:
-    """P(length <= m) for m = 0 ... f, float64, length = ⌊X⌋, X Pareto(α) cut off to [1, f).
+def power_cumulative(n_latents: int, power: float) -> torch.Tensor:
+    """P(length <= m) for m = 0 ... f, float64, of lengths in [1, f) that fall off as length^−power.
 
-    P(length <= m) = (1 − (m + 1)^−α) / (1 − f^−α), in the limit log(m + 1) / log f at α = 0. Short
-    prefixes are likelier the larger α; at α = −1 all lengths 1 ... f − 1 are alike. f >= 2.
+    length = ⌊X⌋, X of density ∝ x^−γ on [1, f), γ = `power` >= 0: P(length <= m) =
+    (1 − (m + 1)^(1 − γ)) / (1 − f^(1 − γ)), in the limit log(m + 1) / log f at γ = 1. At γ = 0 all
+    lengths 1 ... f − 1 are alike; a Pareto distribution with α, cut off at f, is γ = 1 + α. f >= 2.
     """
     ends = torch.arange(1, n_latents + 1, dtype=torch.float64)
-    mass = ends.log() if alpha == 0 else 1 - ends**-alpha
+    mass = ends.log() if power == 1 else 1 - ends ** (1 - power)
     return torch.cat([mass / mass[-1], mass.new_ones(1)])
 
 
-def pareto_lengths(n: int, n_latents: int, alpha: float, *, draws: torch.Generator) -> torch.Tensor:
+def power_lengths(n: int, n_latents: int, power: float, *, draws: torch.Generator) -> torch.Tensor:
     """n independent lengths (n,) int64 in [1, f) of that distribution."""
     uniform = torch.rand(n, generator=draws, dtype=torch.float64)
-    return torch.searchsorted(pareto_cumulative(n_latents, alpha), uniform, right=True)
+    return torch.searchsorted(power_cumulative(n_latents, power), uniform, right=True)
 
 
 def prefix_weights(code: RaggedCode, cumulative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,16 +5,17 @@ grows. Here the first latents must reconstruct without the later ones, so genera
 Formula: a as in BatchTopK over all f latents; e_l = s x − b_dec − Σ_{i < l} a_i d_i, the error of
 the first l latents; L = mean_n Σ_l w_l ‖e_l‖² + AuxK on e_f, with weights w by `prefixes`:
 `groups`: 1 / G on the ends of G groups of latents (or 1 each, `combine: sum`); `sampled`: each
-step `n_prefixes` − 1 lengths drawn from a Pareto(α) cut off to [1, f), and f, mean or sum of them;
-`all`: what `sampled` is on average, over all f lengths exactly: 1 / n_prefixes on f, the rest by
-the Pareto distribution's probabilities. At O(k d) per token every w costs the same
-(nested decoding: a token's error changes only at its active latents).
+step `n_prefixes` − 1 lengths l < f drawn with probability ∝ l^−γ, and f, their mean or sum; `all`:
+what `sampled` is on average, over all f lengths exactly: 1 / n_prefixes on f, the rest by those
+probabilities. At O(k d) per token every w costs about the same (nested decoding: a token's error
+changes only at its active latents).
 Reference: Bussmann, Nabeshima, Karvonen and Nanda, "Learning multi-level features with Matryoshka
 sparse autoencoders" (2025), for groups; Nabeshima, "Matryoshka sparse autoencoders" (2024), for
-sampled prefixes.
-Ours differs: `all` (the papers sample, or use few groups); sampled lengths are independent draws,
-so that `all` is their exact mean; one selection over the batch serves all prefixes, as the papers'
-does; threshold and inference as in BatchTopK; the code is given in order of latent.
+sampled prefixes, with γ = 1/2 in the code published with it.
+Ours differs: `all` (they sample, or use few groups); sampled lengths are independent draws, so
+that `all` is their exact mean (there: distinct lengths); sparsity by one selection over the batch,
+in all three (sampled there: L1 or log penalties); latents keep their places (there: sorted by
+contribution while training); threshold and inference as in BatchTopK.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from sae_core.code import SparseCode
 from sae_core.draws import generator
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.prefixes import (
-    pareto_cumulative,
-    pareto_lengths,
+    power_cumulative,
+    power_lengths,
     prefix_weights,
     weights_on_lengths,
 )
@@ -68,8 +69,8 @@ class MatryoshkaConfig(BatchSelectionConfig):
     n_prefixes: int = Field(
         10, ge=1, description="Prefixes per step when sampled, f among them; in `all` f weighs 1/n."
     )
-    pareto_alpha: float = Field(
-        0.5, ge=-1, description="α of the prefix lengths' distribution; −1: all lengths alike."
+    length_power: float = Field(
+        0.5, ge=0, description="γ: a length's probability falls as length^−γ; 0: all are alike."
     )
     combine: Literal["mean", "sum"] = Field(
         "mean", description="Mean or sum of the prefixes' losses; all of them: mean."
@@ -163,13 +164,13 @@ class MatryoshkaSae(Sae):
         """The step's cumulative weight of prefix lengths (f + 1,), keyed by seed and step."""
         config, f = self.config, self.n_latents
         if config.prefixes == "all":
-            pareto = pareto_cumulative(f, config.pareto_alpha) * (1 - 1 / config.n_prefixes)
-            pareto[-1] = 1.0
-            return pareto
+            shorter = power_cumulative(f, config.length_power) * (1 - 1 / config.n_prefixes)
+            shorter[-1] = 1.0
+            return shorter
         lengths = list(config.group_ends)
         if config.prefixes == "sampled":
             draws = generator(context.seed, "prefixes", step=context.step)
-            drawn = pareto_lengths(config.n_prefixes - 1, f, config.pareto_alpha, draws=draws)
+            drawn = power_lengths(config.n_prefixes - 1, f, config.length_power, draws=draws)
             lengths = [*drawn.tolist(), f]
         cumulative = weights_on_lengths(lengths, f)
         return cumulative / len(lengths) if config.combine == "mean" else cumulative

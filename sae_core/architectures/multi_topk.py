@@ -5,7 +5,7 @@ latents reconstruct well for every k' up to the larger, and few latents are dead
 Formula: z, a as in TopK, with the m k largest z kept, m = 4; L = L(k) + L(m k) / 8 + AuxK, where
 L(k') = mean_n ‖s x − b_dec − Σ_{j ≤ k'} a_j d_{i_j}‖² over the k' largest a_j. One selection serves
 both: L(k) is the error of the nested code's first k latents.
-Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), section 5.2 and A.4.
+Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), section 5.3.
 Ours differs: as TopK does; a latent counts as fired, for the dead counters and in L0, where it is
 among the k, not the m k; AuxK acts on the residual of the k; encoding uses k.
 """

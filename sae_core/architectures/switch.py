@@ -159,7 +159,8 @@ class SwitchSae(Sae):
         """Indices and values (n, k) of the k largest gated latents of each token's experts.
 
         Tokens are grouped by expert, so that each block of the encoder is multiplied once, with
-        the tokens that chose it. A token's k largest are among the k largest of each expert.
+        the tokens that chose it. A token's k largest are among the k largest of each expert; of
+        equal ones, that of the likelier expert is kept. The host waits for the groups' sizes.
         """
         (n, n_chosen), width = routing.experts.shape, self.config.expert_width
         order = routing.experts.reshape(-1).argsort(stable=True)

@@ -108,7 +108,7 @@ def test_the_first_group_reconstructs_better_than_the_same_latents_trained_witho
         ({"group_sizes": (64,), "prefixes": "all"}, "prefixes 'groups' alone"),
         ({"prefixes": "all", "combine": "sum"}, "Allowed with prefixes 'all': 'mean'"),
         ({"n_latents": 1, "k": 1}, "greater than or equal to 2"),
-        ({"pareto_alpha": -2.0}, "greater than or equal to -1"),
+        ({"length_power": -0.5}, "greater than or equal to 0"),
     ],
 )
 def test_prefixes_that_do_not_fit_are_refused(fields, said):

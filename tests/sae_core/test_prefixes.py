@@ -6,47 +6,47 @@ from sae_kernels import RaggedCode
 
 from sae_core.draws import generator
 from sae_core.prefixes import (
-    pareto_cumulative,
-    pareto_lengths,
+    power_cumulative,
+    power_lengths,
     prefix_weights,
     weights_on_lengths,
 )
 
-ALPHAS = pytest.mark.parametrize("alpha", [-1.0, -0.5, 0.0, 0.5, 2.0])
+POWERS = pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 1.5, 3.0])
 
 
-@ALPHAS
-def test_lengths_are_probabilities_on_every_length_but_the_last(alpha):
-    probabilities = pareto_cumulative(40, alpha).diff()
-    assert pareto_cumulative(40, alpha)[0] == 0
+@POWERS
+def test_lengths_are_probabilities_on_every_length_but_the_last(power):
+    probabilities = power_cumulative(40, power).diff()
+    assert power_cumulative(40, power)[0] == 0
     assert (probabilities[:-1] > 0).all()
     assert probabilities[-1] == 0
     assert probabilities.sum() == pytest.approx(1, abs=1e-15)
 
 
-def test_the_pareto_distribution_by_hand():
-    # α = 1, f = 4: P(X < x) = (1 − 1/x) / (1 − 1/4).
+def test_the_distribution_by_hand():
+    # Power 2, f = 4: P(X < x) = (1 − 1/x) / (1 − 1/4).
     expected = torch.tensor([0, 2 / 3, 8 / 9, 1, 1], dtype=torch.float64)
-    torch.testing.assert_close(pareto_cumulative(4, 1.0), expected)
+    torch.testing.assert_close(power_cumulative(4, 2.0), expected)
     uniform = torch.tensor([0, 1 / 3, 2 / 3, 1, 1], dtype=torch.float64)
-    torch.testing.assert_close(pareto_cumulative(4, -1.0), uniform)
+    torch.testing.assert_close(power_cumulative(4, 0.0), uniform)
 
 
-def test_alpha_0_is_the_limit():
+def test_power_1_is_the_limit():
     torch.testing.assert_close(
-        pareto_cumulative(100, 0.0), pareto_cumulative(100, 1e-9), atol=1e-6, rtol=0
+        power_cumulative(100, 1.0), power_cumulative(100, 1 + 1e-9), atol=1e-6, rtol=0
     )
 
 
-@ALPHAS
-def test_drawn_lengths_have_that_distribution(alpha):
+@POWERS
+def test_drawn_lengths_have_that_distribution(power):
     n, f = 20_000, 12
-    lengths = pareto_lengths(n, f, alpha, draws=generator(0, "test"))
+    lengths = power_lengths(n, f, power, draws=generator(0, "test"))
     assert lengths.min() >= 1
     assert lengths.max() < f
     shares = torch.bincount(lengths, minlength=f + 1).cumsum(0) / n
     # Kolmogorov: the largest distance exceeds 1.95 / sqrt(n) once in 1,000 seeds.
-    assert (shares - pareto_cumulative(f, alpha)).abs().max() < 1.95 / n**0.5
+    assert (shares - power_cumulative(f, power)).abs().max() < 1.95 / n**0.5
 
 
 def test_a_tokens_weights_are_those_of_the_prefixes_that_its_latents_span():

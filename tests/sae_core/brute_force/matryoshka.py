@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sae_core.draws import generator
@@ -16,9 +18,9 @@ VARIANTS = [
     {},
     {"group_sizes": (5, 1, 30, 12), "combine": "sum"},
     {"prefixes": "sampled", "n_prefixes": 6},
-    {"prefixes": "sampled", "combine": "sum", "pareto_alpha": 0.0},
+    {"prefixes": "sampled", "combine": "sum", "length_power": 1.0},
     {"prefixes": "all", "auxk_weight": 0.0},
-    {"prefixes": "all", "pareto_alpha": -1.0, "n_prefixes": 3},
+    {"prefixes": "all", "length_power": 0.0, "n_prefixes": 3},
 ]
 RECOVERY = {"k": 2}
 
@@ -38,7 +40,7 @@ def lengths_and_weights(sae: Sae, context: TrainingContext) -> list[tuple[int, f
     config, f = sae.config, sae.n_latents
     if config.prefixes == "all":
         share = 1 - 1 / config.n_prefixes
-        probabilities = pareto(f, config.pareto_alpha)
+        probabilities = falling(f, config.length_power)
         return [(m + 1, share * p) for m, p in enumerate(probabilities)] + [(f, 1 - share)]
     if config.prefixes == "groups":
         sizes = config.group_sizes or (2, 2, 6, 12, 26)  # of 48, by default
@@ -46,17 +48,15 @@ def lengths_and_weights(sae: Sae, context: TrainingContext) -> list[tuple[int, f
     else:
         draws = generator(context.seed, "prefixes", step=context.step)
         uniform = torch.rand(config.n_prefixes - 1, generator=draws, dtype=torch.float64).tolist()
-        lengths = [drawn(u, pareto(f, config.pareto_alpha)) for u in uniform] + [f]
+        lengths = [drawn(u, falling(f, config.length_power)) for u in uniform] + [f]
     return [(m, 1.0 if config.combine == "sum" else 1 / len(lengths)) for m in lengths]
 
 
-def pareto(f: int, alpha: float) -> list[float]:
-    """The probabilities of lengths 1 ... f − 1: the mass of Pareto(α) between m and m + 1."""
+def falling(f: int, power: float) -> list[float]:
+    """The probabilities of lengths 1 ... f − 1: the mass of x^−power between m and m + 1."""
+    p = 1 - power
     masses = [
-        torch.tensor((m + 1) / m).double().log().item()
-        if alpha == 0
-        else m**-alpha - (m + 1) ** -alpha
-        for m in range(1, f)
+        math.log((m + 1) / m) if power == 1 else ((m + 1) ** p - m**p) / p for m in range(1, f)
     ]
     return [mass / sum(masses) for mass in masses]
 
