@@ -111,7 +111,8 @@ def test_memory_is_that_of_a_part(name):
         largest[micro_batch] = seen.n_bytes
     batch_bytes = x.numel() * 4
     assert largest[None] > 2 * batch_bytes
-    assert largest[size] <= max(batch_bytes, 4 * f * size)
+    # Selection may sort keys of 8 bytes in place of the values of 4.
+    assert largest[size] <= max(batch_bytes, 8 * f * size)
 
 
 def test_training_in_parts_is_training():
