@@ -43,6 +43,7 @@ def batch_gradients(
     size = sae.config.micro_batch
     if size is None or len(x) <= size:
         return _at_once(sae, x, context, parameters)
+    context = replace(context, batch=len(x))
     if sae.config.looks_at_dead_latents and context.tokens_seen + len(x) >= context.dead_window:
         context = replace(context, survey=_survey(sae, x, context))
     sums, losses = None, []
@@ -68,9 +69,10 @@ def _added(sums: BatchGradients | None, part: BatchGradients, share: float) -> B
     """The sums after a part that holds this share of the batch's tokens."""
     terms = {name: term * share for name, term in part.terms.terms.items()}
     total, l0 = part.terms.total * share, part.activity.l0 * share
+    notes = {name: note * share for name, note in part.activity.notes.items()}
     if sums is None:
         gradients = tuple(gradient * share for gradient in part.gradients)
-        activity = part.activity._replace(l0=l0)
+        activity = part.activity._replace(l0=l0, notes=notes)
         return BatchGradients(LossTerms(total, terms), activity, gradients, None)
     for gathered, gradient in zip(sums.gradients, part.gradients, strict=True):
         gathered.add_(gradient, alpha=share)
@@ -78,6 +80,7 @@ def _added(sums: BatchGradients | None, part: BatchGradients, share: float) -> B
         sums.activity.fired | part.activity.fired,
         sums.activity.l0 + l0,
         torch.minimum(sums.activity.smallest, part.activity.smallest),
+        {name: sums.activity.notes[name] + note for name, note in notes.items()},
     )
     terms = {name: sums.terms.terms[name] + term for name, term in terms.items()}
     return BatchGradients(

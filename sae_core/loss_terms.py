@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -26,12 +27,21 @@ class Activity(NamedTuple):
     """Which latents a training batch activated.
 
     `fired` (f,) bool: value > 0 on some token; `l0` 0-d: mean number of values > 0 per token;
-    `smallest` 0-d: the smallest value > 0 that was kept, inf where nothing was.
+    `smallest` 0-d: the smallest value > 0 that was kept, inf where nothing was or nobody asks.
+    `notes` by name: what else the architecture's `observe` keeps of the batch, means over tokens.
     """
 
     fired: torch.Tensor
     l0: torch.Tensor
     smallest: torch.Tensor
+    notes: Mapping[str, torch.Tensor] = MappingProxyType({})
+
+
+def dense_activity(dense: torch.Tensor) -> Activity:
+    """The activity of dense activations (n, f) >= 0."""
+    on = dense > 0
+    # No dense architecture needs `smallest`: it would take one more pass over (n, f).
+    return Activity(on.any(0), on.sum() / dense.shape[0], dense.new_full((), torch.inf))
 
 
 def activity_of(indices: torch.Tensor, values: torch.Tensor, *, n: int, f: int) -> Activity:

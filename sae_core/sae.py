@@ -94,10 +94,13 @@ class Sae(nn.Module):
         return self.scaled(x) - self.b_dec
 
     def training_bias(self) -> torch.Tensor:
-        """b_enc in value, with the gradient that reaches b_dec through a detached encoder input.
+        """b_enc in value, with the gradient that reaches b_dec through a detached encoder input."""
+        return self.b_enc + self.centring()
+
+    def centring(self) -> torch.Tensor:
+        """Zeros (f,) that carry the encoder input's gradient to b_dec, which it subtracts.
 
         ∂z/∂b_dec = −W_enc, so that gradient is −W_encᵀ · (Σ_n ∂L/∂z): one (f, d) product, where
         going through the input would take an (n, d) gradient of the whole batch.
         """
-        zero = self.b_dec.detach() - self.b_dec
-        return self.b_enc + self.W_enc.detach() @ zero
+        return self.W_enc.detach() @ (self.b_dec.detach() - self.b_dec)

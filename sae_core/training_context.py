@@ -27,8 +27,8 @@ class TrainingContext:
     `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
     tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
     s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it; `seed` of the
-    SAE and number of the `step`, which key whatever a loss draws; `survey` where the loss is of a
-    part of a batch.
+    SAE and number of the `step`, which key whatever a loss draws. Where the loss is of a part of a
+    batch: `batch`, the whole one's tokens, and a `survey` of it once latents can be dead.
     """
 
     progress: float
@@ -40,6 +40,7 @@ class TrainingContext:
     seed: int = 0
     step: int = 0
     survey: Survey | None = None
+    batch: int | None = None
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
         """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts.
