@@ -1,4 +1,4 @@
-"""ReLU with an L1 penalty."""
+"""ReLU with an L1 or Lp penalty."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import torch
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
-from .terms import pre_activations
+from .terms import lp, pre_activations
 
 SETTINGS = {"l1": 1.0}
+VARIANTS = [{}, {"p": 0.5}, {"p": 0.5, "lp_floor": 0.3}]
 
 
 def loss(sae: Sae, x: torch.Tensor, context: TrainingContext) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,5 +18,6 @@ def loss(sae: Sae, x: torch.Tensor, context: TrainingContext) -> tuple[torch.Ten
     a = z.clamp(min=0)
     error = scaled - (a @ sae.W_dec + sae.b_dec)
     ramp = min(1.0, context.progress / sae.config.l1_warmup_share)
-    total = error.pow(2).sum(1).mean() + ramp * sae.config.l1 * a.sum(1).mean()
+    penalty = lp(a, sae.config.p, sae.config.lp_floor).sum(1).mean()
+    total = error.pow(2).sum(1).mean() + ramp * sae.config.l1 * penalty
     return total, a.detach()
