@@ -51,8 +51,8 @@ def config_of(name: str, method: str) -> SaeConfig:
 
 def knows(name: str, method: str) -> bool:
     """Whether an architecture's configuration accepts a method; a refusal says why."""
-    if method == "k anneal":
-        return issubclass(config_class(name), ActiveLatentsConfig)
+    if method == "k anneal" and not issubclass(config_class(name), ActiveLatentsConfig):
+        return False
     try:
         config_of(name, method)
     except ValidationError as error:
