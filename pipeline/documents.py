@@ -11,8 +11,13 @@ def pages() -> dict[str, str]:
     """File name in docs/ -> the text it should have."""
     from pipeline.catalog import document
     from pipeline.evaluation.metrics_page import metrics_page
+    from pipeline.study.architectures_page import architectures_page
 
-    return {"schema.md": document.page(), "metrics.md": metrics_page()}
+    return {
+        "architectures.md": architectures_page(),
+        "metrics.md": metrics_page(),
+        "schema.md": document.page(),
+    }
 
 
 def main() -> None:
