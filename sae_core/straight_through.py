@@ -11,7 +11,7 @@ def jump(
     z: torch.Tensor,
     threshold: torch.Tensor,
     *,
-    height: torch.Tensor | float,
+    height: torch.Tensor,
     bandwidth: float,
     to_z: bool,
 ) -> torch.Tensor:
@@ -29,8 +29,14 @@ def jump(
     Reference: Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity with
     JumpReLU sparse autoencoders" (2024), section 3 and appendix B.
     """
-    height = torch.as_tensor(height, dtype=z.dtype, device=z.device)
     return _Jump.apply(value, z, threshold, height, bandwidth, to_z)
+
+
+def jumps(
+    z: torch.Tensor, threshold: torch.Tensor, *, bandwidth: float, to_z: bool
+) -> torch.Tensor:
+    """Σ_ni H(z_ni − θ_i), 0-d: the sum of `jump` for value and height 1, without its (n, f)."""
+    return _Jumps.apply(z, threshold, bandwidth, to_z)
 
 
 class _Jump(torch.autograd.Function):
@@ -44,17 +50,43 @@ class _Jump(torch.autograd.Function):
         bandwidth: float,
         to_z: bool,
     ) -> torch.Tensor:
-        ctx.save_for_backward(z, threshold, height)
+        off = z <= threshold
+        ctx.save_for_backward(z, threshold, height, off)
         ctx.bandwidth, ctx.to_z = bandwidth, to_z
-        return value.masked_fill(z <= threshold, 0.0)
+        return value.masked_fill(off, 0.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        z, threshold, height = ctx.saved_tensors
-        outside = (z - threshold).abs_() >= ctx.bandwidth / 2
-        near = grad.masked_fill(outside, 0.0)
+        z, threshold, height, off = ctx.saved_tensors
+        near = grad.masked_fill(_outside(z, threshold, ctx.bandwidth), 0.0)
         slope = height / ctx.bandwidth
-        to_value = grad.masked_fill(z <= threshold, 0.0)
         to_z = near * slope if ctx.to_z else None
-        return to_value, to_z, -slope * near.sum(0), None, None, None
+        return grad.masked_fill(off, 0.0), to_z, -slope * near.sum(0), None, None, None
+
+
+class _Jumps(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        z: torch.Tensor,
+        threshold: torch.Tensor,
+        bandwidth: float,
+        to_z: bool,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(z, threshold)
+        ctx.bandwidth, ctx.to_z = bandwidth, to_z
+        return (z > threshold).sum().to(z.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        z, threshold = ctx.saved_tensors
+        outside = _outside(z, threshold, ctx.bandwidth)
+        slope = grad / ctx.bandwidth
+        to_z = torch.where(outside, 0.0, slope) if ctx.to_z else None
+        return to_z, -slope * (len(z) - outside.sum(0)), None, None
+
+
+def _outside(z: torch.Tensor, threshold: torch.Tensor, bandwidth: float) -> torch.Tensor:
+    return (z - threshold).abs_() >= bandwidth / 2

@@ -37,7 +37,7 @@ from sae_core.packing import packed
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
-from sae_core.straight_through import jump
+from sae_core.straight_through import jump, jumps
 from sae_core.training_context import TrainingContext
 
 # Defaults that belong to a penalty; what a configuration says itself goes before.
@@ -169,17 +169,11 @@ class JumpReluSae(Sae):
             height = (config.tanh_scale * theta.detach()).tanh()
             bounded = (config.tanh_scale * z).tanh()
             return self._jump(bounded, z, theta, height=height).sum() / len(z)
-        ones = z.new_ones(()).expand_as(z)
-        l0 = self._jump(ones, z, theta, height=1.0).sum() / len(z)
-        return l0_penalty(l0, config.target_l0)
+        total = jumps(z, theta, bandwidth=config.bandwidth, to_z=config.jump_to_encoder)
+        return l0_penalty(total / len(z), config.target_l0)
 
     def _jump(
-        self,
-        value: torch.Tensor,
-        z: torch.Tensor,
-        theta: torch.Tensor,
-        *,
-        height: torch.Tensor | float,
+        self, value: torch.Tensor, z: torch.Tensor, theta: torch.Tensor, *, height: torch.Tensor
     ) -> torch.Tensor:
         width, to_z = self.config.bandwidth, self.config.jump_to_encoder
         return jump(value, z, theta, height=height, bandwidth=width, to_z=to_z)
