@@ -132,6 +132,20 @@ def test_no_method_waits_for_the_device(method):
             trainee.step(TOY.sample(64, step=step))
 
 
+DENSE = [n for n in names() if not issubclass(config_class(n), ActiveLatentsConfig)]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_no_architecture_with_dense_codes_waits_for_the_device(name):
+    """On the CPU the selections of sparse ones may; thresholds and penalties do not."""
+    settings = {"n_latents": 48, "tokens": STEPS * 64, "batch_size": 64} | JUDGES[name].SETTINGS
+    made = config_class(name)(**settings)
+    trainee = Trainee(made, name="a", statistics=STATISTICS, seed=0)
+    with NoWaiting():
+        for step in range(STEPS):
+            trainee.step(TOY.sample(64, step=step))
+
+
 def test_a_planted_wait_is_found():
     with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
         float(torch.ones(()))
