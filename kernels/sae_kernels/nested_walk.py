@@ -93,17 +93,17 @@ class NestedLoss(torch.autograd.Function):
         last, columns, values, dictionary, weights, *parts = ctx.saved_tensors
         nodes = _Nodes(*parts)
         tokens = torch.arange(len(last)).repeat_interleave(nodes.counts)
-        back = _WalkBack(
+        back = _Gradients(
             last,
-            columns,
             values,
-            dictionary,
-            nodes,
-            ctx.blocks,
+            dictionary.contiguous(),
             weights=2 * grad[tokens] * weights[nodes.slots],
             to_values=ctx.needs_input_grad[3],
             to_dictionary=ctx.needs_input_grad[4],
         )
+        for block in ctx.blocks:
+            back.walk(last[block.tokens], block)
+        back.finish(nodes, columns, values)
         d_bias = back.d_x.sum(0).neg_() if ctx.needs_input_grad[5] else None
         d_x = back.d_x if ctx.needs_input_grad[0] else None
         return d_x, None, None, back.d_values, back.d_dictionary, d_bias, None
@@ -122,6 +122,7 @@ def _walk(
     x: torch.Tensor, dictionary: torch.Tensor, bias: torch.Tensor, blocks: list[_Block]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """‖e‖² at every node (M,) and each token's error at its last node (n, d)."""
+    dictionary = dictionary.contiguous()
     squares = x.new_empty(sum(len(block.nodes) for block in blocks))
     last = torch.empty(x.shape, dtype=x.dtype)
     for block in blocks:
@@ -136,36 +137,33 @@ def _walk(
     return squares, last
 
 
-class _WalkBack:
-    """The gradients, from the last errors back to the first: `d_x`, `d_values`, `d_dictionary`."""
+class _Gradients:
+    """`d_x`, `d_values` and `d_dictionary`, gathered by walking from the last errors to the first.
+
+    `weights` (M,) of the nodes, times 2 and the gradient of their tokens' loss. Where nodes are
+    few, their suffix sums are kept, and `finish` gives them to values and rows in one pass.
+    """
 
     def __init__(
         self,
         last: torch.Tensor,
-        columns: torch.Tensor,
         values: torch.Tensor,
         dictionary: torch.Tensor,
-        nodes: _Nodes,
-        blocks: list[_Block],
         *,
         weights: torch.Tensor,
         to_values: bool,
         to_dictionary: bool,
     ) -> None:
-        self.dictionary, self.weights = dictionary, weights
-        self.d_x = torch.zeros_like(last)
+        self.dictionary, self.weights, self._to_dictionary = dictionary, weights, to_dictionary
+        self.d_x = torch.empty_like(last)
         self.d_values = torch.zeros_like(values) if to_values else None
-        few = len(nodes.slots) <= _FEW_NODES * len(last)
-        self._kept = last.new_empty(len(nodes.slots), last.shape[1]) if few else None
+        few = len(weights) <= _FEW_NODES * len(last)
+        self._kept = last.new_empty(len(weights), last.shape[1]) if few else None
         scattered = to_dictionary and not few
         self.d_dictionary = torch.zeros_like(dictionary) if scattered else None
-        for block in blocks:
-            self.d_x[block.tokens] = self._block(last[block.tokens], block)
-        if few:
-            self._finish(nodes, columns, values, to_dictionary)
 
-    def _block(self, error: torch.Tensor, block: _Block) -> torch.Tensor:
-        """Σ_l w_l e_l of the block's tokens, and on the way what it gives to latents."""
+    def walk(self, error: torch.Tensor, block: _Block) -> None:
+        """From the block's last errors (b, d), which are changed, to its first."""
         suffix, pulled = torch.zeros_like(error), torch.empty_like(error)
         weights = self.weights[block.nodes].unsqueeze(1)
         dots = torch.empty(len(block.places), dtype=error.dtype)
@@ -181,7 +179,7 @@ class _WalkBack:
             rows.add_(_decoded(self.dictionary, level))
         if self._kept is None and self.d_values is not None:
             self.d_values[block.places] = dots.neg_()
-        return suffix
+        self.d_x[block.tokens] = suffix
 
     def _pull(self, sums: torch.Tensor, level: _Level, pulled: torch.Tensor) -> None:
         """Adds −a_j S_j to the rows of a level's latents."""
@@ -193,16 +191,16 @@ class _WalkBack:
                 pulled = sums[level.rows].mul_(steps)
             self.d_dictionary.index_add_(0, level.columns, pulled)
 
-    def _finish(
-        self, nodes: _Nodes, columns: torch.Tensor, values: torch.Tensor, to_dictionary: bool
-    ) -> None:
-        """The same for all levels at once, from suffix sums that were kept."""
+    def finish(self, nodes: _Nodes, columns: torch.Tensor, values: torch.Tensor) -> None:
+        """What suffix sums that were kept give to values and rows."""
+        if self._kept is None:
+            return
         places, _ = _places(nodes.starts, nodes.lengths)
         rows = torch.arange(len(nodes.slots)).repeat_interleave(nodes.lengths)
         columns, values = columns[places], values[places]
         if self.d_values is not None:
             self.d_values[places] = row_dots(self._kept, self.dictionary, rows, columns).neg_()
-        if to_dictionary:
+        if self._to_dictionary:
             self.d_dictionary = transposed_sums(
                 self._kept, rows, columns, values.neg_(), n_columns=len(self.dictionary)
             )
