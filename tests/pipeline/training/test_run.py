@@ -17,6 +17,7 @@ from pipeline.load_sae import load
 from pipeline.locks import cell_lock
 from pipeline.progress import Progress
 from pipeline.training import finish
+from pipeline.training.checkpoint import read_checkpoint
 from pipeline.training.dead import dead_when_training_ended
 from pipeline.training.group import CheckpointInterval
 from pipeline.training.identity import identify
@@ -238,3 +239,24 @@ def test_dead_latents_are_those_of_the_last_counters(workspace: Workspace, store
 def test_cells_of_two_sources_do_not_train_together(workspace: Workspace, store: ToyStore) -> None:
     with pytest.raises(ValueError, match="one source"):
         train_cells(workspace, [])
+
+
+def test_the_saved_sae_is_the_averaged_one(workspace: Workspace, store: ToyStore) -> None:
+    wanted = cell("batch_topk", ema_share=0.3)
+    (result,) = train_cells(workspace, [wanted])
+    checkpoint = read_checkpoint(result.path, result.sae_hash)
+    assert checkpoint is not None
+    state, sae = checkpoint.state, load(result.path)
+    mean = state["ema.W_enc"] / state["ema.weight"]
+    torch.testing.assert_close(sae.W_enc.detach(), mean)
+    assert not torch.allclose(sae.W_enc, state["sae.W_enc"])
+    torch.testing.assert_close(sae.W_dec.detach().norm(dim=1), torch.ones(LATENTS))
+    code = sae.encode(next(store.calibration()))
+    assert code.fired.sum(1).double().mean() == pytest.approx(4, abs=0.05)
+
+
+def test_a_calibrated_start_takes_its_rows_from_the_calibration_split(
+    workspace: Workspace, store: ToyStore
+) -> None:
+    (result,) = train_cells(workspace, [cell(encoder_scale="calibrated")])
+    assert result.status == "ok"
