@@ -1,6 +1,7 @@
 -- The verdict of every experiment in this folder that has been run, one row per contrast.
 -- Differences are paired by seed (treated minus baseline: same data order, other draws); the
--- interval is Student's over seeds. Of 5 seeds at least.
+-- interval is Student's over seeds. Of 5 seeds at least. `fvu_of_4` is FVU with each token's four
+-- strongest latents alone (table progressive_code).
 WITH contrasts(experiment, baseline, treated, metric, smallest_effect) AS (
   VALUES
     ('encoder_init', 'enc-transpose', 'enc-independent', 'dead_train', 0.01),
@@ -26,6 +27,7 @@ WITH contrasts(experiment, baseline, treated, metric, smallest_effect) AS (
     ('data_init', 'start-random', 'start-data-scaled', 'dead_train', 0.005),
     ('multi_topk', 'code-topk', 'code-multi-topk', 'fvu', 0.002),
     ('multi_topk', 'code-topk', 'code-multi-topk', 'ce_increase_nats', 0.01),
+    ('multi_topk', 'code-topk', 'code-multi-topk', 'fvu_of_4', 0.004),
     ('matryoshka', 'nest-none', 'nest-groups', 'fvu', 0.003),
     ('matryoshka', 'nest-none', 'nest-all', 'fvu', 0.003),
     ('matryoshka', 'nest-groups', 'nest-all', 'fvu', 0.003),
@@ -39,9 +41,9 @@ student AS (
 numbers AS (
   UNPIVOT (
     SELECT recipe, seed, model || '.' || weights || '.' || site AS source,
-      fvu, ce_increase_nats, dead_train
-    FROM evaluations
-  ) ON fvu, ce_increase_nats, dead_train INTO NAME metric VALUE value
+      evaluations.fvu, evaluations.ce_increase_nats, dead_train, code.fvu AS fvu_of_4
+    FROM evaluations LEFT JOIN progressive_code AS code ON code.sae = evaluations.sae AND code.k = 4
+  ) ON fvu, ce_increase_nats, dead_train, fvu_of_4 INTO NAME metric VALUE value
 ),
 pairs AS (
   SELECT c.*, b.source, b.seed, b.value AS baseline_value, t.value - b.value AS difference

@@ -39,9 +39,22 @@ def test_k_falls_linearly_from_its_multiple_and_stays():
 
 
 ANNEALED = {"n_latents": 96, "k": 2, "k_start_multiple": 4.0, "k_anneal_share": 0.5}
-with_k = pytest.mark.parametrize(
-    "name", [n for n in names() if issubclass(config_class(n), ActiveLatentsConfig)]
-)
+
+
+def anneals(name: str) -> bool:
+    """Whether an architecture's k is free to move; where it is not, it says why."""
+    if not issubclass(config_class(name), ActiveLatentsConfig):
+        return False
+    try:
+        config_class(name)(**ANNEALED, tokens=640)
+    except ValidationError as error:
+        if "k_anneal_share 0.5 with architecture" not in str(error):
+            raise
+        return False
+    return True
+
+
+with_k = pytest.mark.parametrize("name", [name for name in names() if anneals(name)])
 
 
 @with_k
