@@ -42,18 +42,18 @@ class _Tally:
     def add(self, seen: Seen) -> None:
         import torch
 
-        from sae_core.nested_errors import nested_errors, reordered
+        from sae_core.code_order import errors_along, reordered
 
         one, subject = seen.reconstruction, self.subject
         ranks = self.rank.to(one.x.device)[one.code.indices]
         indices, values = reordered(one.code.indices, one.code.values, ranks.double())
-        bias = subject.bias.to(one.x)
-        errors = nested_errors(one.x, indices, values, subject.dictionary.to(one.x.device), bias)
+        dictionary, bias = (part.to(one.x.device) for part in (subject.dictionary, subject.bias))
+        errors = errors_along(one.x, indices, values, dictionary, bias)
         fired, documents = (values > 0).cpu(), seen.documents.cpu()
-        steps = errors.diff(dim=1).cpu()
+        steps = errors.double().diff(dim=1).cpu()
         self.n_tokens += len(fired)
-        self.empty += errors[:, 0].sum().cpu()
-        self.steps.index_add_(0, indices.cpu()[fired], steps[fired].double())
+        self.empty += errors[:, 0].double().sum().cpu()
+        self.steps.index_add_(0, indices.cpu()[fired], steps[fired])
         self.fires += torch.bincount(indices.cpu()[fired], minlength=len(self.fires))
         sorted_ranks = self.rank.to(indices.device)[indices].masked_fill(
             values <= 0, len(self.rank)

@@ -31,7 +31,7 @@ class _Tally:
         self.active = torch.zeros(subject.n_documents, 1, dtype=torch.float64)
 
     def _strongest_first(self, code: SparseCode) -> tuple[torch.Tensor, torch.Tensor]:
-        from sae_core.nested_errors import reordered
+        from sae_core.code_order import reordered
 
         size = code.values.double() * self.norms.to(code.values.device)[code.indices]
         return reordered(code.indices, code.values, -size)
@@ -39,14 +39,14 @@ class _Tally:
     def add(self, seen: Seen) -> None:
         import torch
 
-        from sae_core.nested_errors import nested_errors
+        from sae_core.code_order import errors_along
 
         one, subject = seen.reconstruction, self.subject
         indices, values = self._strongest_first(one.code)
         widest = int((values > 0).sum(1).max())
         indices, values = indices[:, :widest], values[:, :widest]
-        bias = subject.bias.to(one.x)
-        errors = nested_errors(one.x, indices, values, subject.dictionary.to(one.x.device), bias)
+        dictionary, bias = (part.to(one.x.device) for part in (subject.dictionary, subject.bias))
+        errors = errors_along(one.x, indices, values, dictionary, bias)
         reached = torch.cat([torch.zeros_like(errors[:, :1]), values > 0], 1).cumsum(1)
         self._widen(errors.shape[1])
         missing = self.errors.shape[1] - errors.shape[1]

@@ -74,5 +74,6 @@ def drawn_code(n: int, k: int, f: int, seed: int = 0) -> SparseCode:
 
 
 def drawn_dictionary(f: int, d: int, seed: int = 1) -> torch.Tensor:
-    """Rows (f, d) of different lengths."""
-    return torch.randn(f, d, generator=torch.Generator().manual_seed(seed))
+    """Rows (f, d) of different lengths, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(f, d, generator=generator, dtype=torch.float64)

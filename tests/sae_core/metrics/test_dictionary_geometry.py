@@ -10,7 +10,7 @@ from tests.sae_core.metrics.tallies import drawn_code, drawn_dictionary, subject
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2048])
 def test_blocks_give_what_all_cosines_give(block: int) -> None:
-    rows = drawn_dictionary(50, 3)
+    rows = drawn_dictionary(50, 3).float()
     rows[9], rows[20] = -rows[4], rows[3]
     cosines = torch.nn.functional.normalize(rows) @ torch.nn.functional.normalize(rows).T
     others = cosines.clone().fill_diagonal_(-torch.inf)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_core.nested_errors import nested_errors, reordered
+from sae_core.code_order import errors_along, reordered
 
 
 def drawn(n: int = 700, k: int = 5, f: int = 12, d: int = 6):
@@ -18,7 +18,7 @@ def drawn(n: int = 700, k: int = 5, f: int = 12, d: int = 6):
 
 def test_errors_are_those_of_every_prefix() -> None:
     x, indices, values, dictionary, bias = drawn()
-    found = nested_errors(x, indices, values, dictionary, bias)
+    found = errors_along(x, indices, values, dictionary, bias)
     assert found.shape == (len(x), 6)
     for k in range(6):
         kept = values[:, :k].unsqueeze(2) * dictionary[indices[:, :k]]
