@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-long lint bench docs ui setup browser datasets clean
+.PHONY: demo test test-long test-peers lint bench docs ui setup browser datasets clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
@@ -22,6 +22,9 @@ test: $(STAMP)
 
 test-long: $(STAMP) browser datasets
 	$(BIN)/python -m pytest -m "long and not gpu"
+
+test-peers: $(STAMP)
+	$(BIN)/python -m benchmarks.peers
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
