@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.linear_batch_topk import cpu, reference
+from sae_kernels.dispatch import implementation
 from sae_kernels.ragged import RaggedCode
 
 
@@ -30,6 +30,5 @@ def linear_batch_topk(
         )
     if count < 1:
         raise ValueError(f"linear_batch_topk got count = {count}. Allowed: 1 or more. It is n · k.")
-    if x.device.type == "cpu":
-        return cpu.linear_batch_topk(x, weight, bias, count)
-    return reference.linear_batch_topk(x, weight, bias, count)
+    run = implementation("linear_batch_topk", x)
+    return run.linear_batch_topk(x, weight, bias, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.linear_topk import cpu, reference
+from sae_kernels.dispatch import implementation
 
 
 def linear_topk(
@@ -33,6 +33,5 @@ def linear_topk(
             f"linear_topk got k = {k} for {weight.shape[0]} outputs. Allowed: 1 to "
             f"{weight.shape[0]}. Lower k or add outputs."
         )
-    if x.device.type == "cpu":
-        return cpu.linear_topk(x, weight, bias, k)
-    return reference.linear_topk(x, weight, bias, k)
+    run = implementation("linear_topk", x)
+    return run.linear_topk(x, weight, bias, k)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.dispatch import implementation
 from sae_kernels.ragged import RaggedCode
-from sae_kernels.ragged_decode import cpu, reference
 
 
 def ragged_decode(code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -21,6 +21,5 @@ def ragged_decode(code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor
             f"ragged_decode got dictionary {tuple(dictionary.shape)}, bias {tuple(bias.shape)}. "
             "Allowed: (f, d), (d,). Check which dimension is the dictionary's."
         )
-    if code.values.device.type == "cpu":
-        return cpu.ragged_decode(code, dictionary, bias)
-    return reference.ragged_decode(code, dictionary, bias)
+    run = implementation("ragged_decode", code.values)
+    return run.ragged_decode(code, dictionary, bias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.sparse_decode import cpu, reference
+from sae_kernels.dispatch import implementation
 
 
 def sparse_decode(
@@ -17,9 +17,8 @@ def sparse_decode(
     Raises ValueError when the shapes do not fit together.
     """
     _check(indices, values, dictionary, bias)
-    if values.device.type == "cpu":
-        return cpu.sparse_decode(indices, values, dictionary, bias)
-    return reference.sparse_decode(indices, values, dictionary, bias)
+    run = implementation("sparse_decode", values)
+    return run.sparse_decode(indices, values, dictionary, bias)
 
 
 def _check(

@@ -1,0 +1,126 @@
+"""What the shared kernel test needs: the operations, their inputs, and one way to run a form."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sae_kernels
+import torch
+from sae_kernels.dispatch import forms, using
+
+FOLDER = Path(sae_kernels.__file__).parent
+OPS = sorted(path.parent.name for path in FOLDER.glob("*/reference.py"))
+INPUTS = Path(__file__).parent / "inputs"
+TESTED = [op for op in OPS if (INPUTS / f"{op}.py").exists()]
+FAST = [(op, form) for op in TESTED for form in forms(op) if form != "reference"]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+DTYPES = [torch.float32, torch.bfloat16]
+# Relative to the expected value, and absolute as a share of the largest expected value. bfloat16
+# keeps 8 bits: results and gradients are rounded to it once or twice.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1.6e-2}
+
+
+def inputs_of(op: str) -> Any:
+    """The file of inputs of an operation."""
+    return importlib.import_module(f"tests.kernels.inputs.{op}")
+
+
+def operation(op: str) -> Any:
+    """The public function of an operation."""
+    return getattr(importlib.import_module(f"sae_kernels.{op}"), op)
+
+
+def made(op: str, sizes: Mapping[str, int], *, seed: int = 0, zeros: bool = False) -> dict:
+    """One set of inputs on the CPU, in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    return inputs_of(op).make(generator, **sizes, zeros=zeros)
+
+
+def placed(
+    arguments: Mapping[str, Any], device: str, dtype: torch.dtype, *, strided: bool = False
+) -> dict:
+    """Inputs on a device, floating ones in a dtype; `strided`: matrices in column order."""
+    found = {}
+    for name, value in arguments.items():
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            parts = placed(value._asdict(), device, dtype, strided=strided)
+            found[name] = type(value)(**parts)
+        elif torch.is_tensor(value):
+            moved = value.to(device, dtype if value.is_floating_point() else None)
+            found[name] = moved.T.contiguous().T if strided and moved.ndim == 2 else moved
+        else:
+            found[name] = value
+    return found
+
+
+def run(op: str, form: str, arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Outputs by name, and the gradient of every differentiable input of a fixed sum of them."""
+    arguments, leaves = with_leaves(arguments, inputs_of(op).GRADIENTS)
+    with using(form):
+        outputs = named(operation(op)(**arguments))
+        total = sum(
+            (value * cotangent(value)).sum() for value in outputs.values() if value.requires_grad
+        )
+        if leaves:
+            gradients = torch.autograd.grad(total, list(leaves.values()))
+            outputs |= {f"gradient of {n}": g for n, g in zip(leaves, gradients, strict=True)}
+    return {name: value.detach() for name, value in outputs.items()}
+
+
+def with_leaves(arguments: Mapping[str, Any], names: tuple[str, ...]) -> tuple[dict, dict]:
+    """The inputs with those named (`code.values`: a part of one) as leaves that want a gradient."""
+    arguments, leaves = dict(arguments), {}
+    for name in names:
+        whole, _, part = name.partition(".")
+        value = getattr(arguments[whole], part) if part else arguments[whole]
+        # Cloning keeps the strides.
+        leaves[name] = leaf = value.detach().clone().requires_grad_()
+        arguments[whole] = arguments[whole]._replace(**{part: leaf}) if part else leaf
+    return arguments, leaves
+
+
+def cotangent(value: torch.Tensor) -> torch.Tensor:
+    """Weights of a fixed sum over an output, exact in every dtype."""
+    count = torch.arange(value.numel(), device=value.device).view_as(value)
+    return (count % 7 - 3).to(value.dtype) / 4
+
+
+def named(outputs: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a result, by name."""
+    if torch.is_tensor(outputs):
+        return {"output": outputs}
+    names = getattr(outputs, "_fields", [f"output {i}" for i in range(len(outputs))])
+    return {n: torch.as_tensor(o) for n, o in zip(names, outputs, strict=True)}
+
+
+def compare(ours: Mapping[str, torch.Tensor], judge: Mapping[str, torch.Tensor]) -> None:
+    """Every output and gradient equals the judge's: integers exactly, others to the dtype."""
+    assert list(ours) == list(judge)
+    for name, found in ours.items():
+        expected = judge[name]
+        assert found.shape == expected.shape, name
+        if not found.is_floating_point():
+            assert torch.equal(found.cpu(), expected.cpu()), name
+            continue
+        share = TOLERANCE[found.dtype]
+        largest = float(expected.nan_to_num(0, 0, 0).abs().amax()) if expected.numel() else 0.0
+        torch.testing.assert_close(
+            found.cpu().double(),
+            expected.cpu().double(),
+            rtol=share,
+            atol=share * largest,
+            equal_nan=True,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+
+
+def signature(op: str, form: str | None) -> list[tuple[str, Any]]:
+    """Parameter names and kinds of an operation or one of its forms."""
+    module = f"sae_kernels.{op}" + (f".{form}" if form else "")
+    parameters = inspect.signature(getattr(importlib.import_module(module), op)).parameters
+    return [(name, parameter.kind) for name, parameter in parameters.items()]
