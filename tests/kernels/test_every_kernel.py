@@ -84,6 +84,9 @@ def sweep(op, form, device, *, max_examples):
     """Draws sizes, numbers and layouts."""
     # Shrinking a failure of a slow interpreter takes minutes: what fails is small as it is.
     phases = (Phase.explicit, Phase.generate)
+    limits = settings(
+        max_examples=max_examples, deadline=None, database=None, derandomize=True, phases=phases
+    )
     sizes = {name: st.sampled_from(values) for name, values in inputs_of(op).SIZES.items()}
 
     @settings(
