@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.nested_decode_loss import cpu, reference
+from sae_kernels.dispatch import implementation
 
 
 def nested_decode_loss(
@@ -36,9 +36,8 @@ def nested_decode_loss(
             f"{(k + 1,)} or {(n, k + 1)}: the first weight is that of the bias alone."
         )
     weights = weights.detach()
-    if values.device.type == "cpu":
-        return cpu.nested_decode_loss(x, indices, values, dictionary, bias, weights)
-    return reference.nested_decode_loss(x, indices, values, dictionary, bias, weights)
+    run = implementation("nested_decode_loss", values)
+    return run.nested_decode_loss(x, indices, values, dictionary, bias, weights)
 
 
 @torch.no_grad()
@@ -55,9 +54,8 @@ def nested_errors(
     Raises ValueError when the shapes do not fit together.
     """
     _check(x, indices, values, dictionary, bias)
-    if values.device.type == "cpu":
-        return cpu.nested_errors(x, indices, values, dictionary, bias)
-    return reference.nested_errors(x, indices, values, dictionary, bias)
+    run = implementation("nested_decode_loss", values)
+    return run.nested_errors(x, indices, values, dictionary, bias)
 
 
 def _check(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.dispatch import implementation
 from sae_kernels.ragged import RaggedCode
-from sae_kernels.ragged_nested_decode_loss import cpu, reference
 
 
 def ragged_nested_decode_loss(
@@ -42,6 +42,5 @@ def ragged_nested_decode_loss(
             "Allowed: one weight a latent, one bias weight a token. Pass (m,) and (n,)."
         )
     weights, bias_weights = weights.detach(), bias_weights.detach()
-    if code.values.device.type == "cpu":
-        return cpu.ragged_nested_decode_loss(x, code, dictionary, bias, weights, bias_weights)
-    return reference.ragged_nested_decode_loss(x, code, dictionary, bias, weights, bias_weights)
+    run = implementation("ragged_nested_decode_loss", code.values)
+    return run.ragged_nested_decode_loss(x, code, dictionary, bias, weights, bias_weights)
