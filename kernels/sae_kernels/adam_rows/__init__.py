@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sae_kernels.adam_rows import cpu, reference
+from sae_kernels.dispatch import implementation
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,18 @@ def adam_rows(
     are unit p ← p / ‖p‖ (a row of norm 0 stays).
     `parameter`, `gradient`, `mean`, `mean_square` (r, w), the gradient is only read; `factors`
     (r,) or 0-d, none means 1; `count` t and `healthy` (bool), 0-d. Deterministic; waits for no
-    device. Raises ValueError when the shapes do not fit.
+    device. Raises ValueError when the shapes do not fit or what is changed is not contiguous.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023), for
     the removed part.
     """
     _check(parameter, gradient, mean, mean_square, factors)
-    form = cpu if parameter.device.type == "cpu" else reference
+    if not all(tensor.is_contiguous() for tensor in (parameter, mean, mean_square)):
+        raise ValueError(
+            "adam_rows got a parameter or moments whose rows are not laid out one after another. "
+            "Allowed: contiguous tensors, since they are changed in place. Call .contiguous() when "
+            "they are made."
+        )
+    form = implementation("adam_rows", parameter)
     form.adam_rows(
         parameter,
         gradient,
@@ -67,7 +73,7 @@ def gradient_norms(
     Raises ValueError when the shapes do not fit.
     """
     _check(parameter, gradient)
-    form = cpu if parameter.device.type == "cpu" else reference
+    form = implementation("adam_rows", parameter)
     return form.gradient_norms(parameter, gradient, unit_rows=unit_rows)
 
 
