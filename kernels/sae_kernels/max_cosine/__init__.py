@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.max_cosine import cpu, reference
+from sae_kernels.dispatch import implementation
 from sae_kernels.max_cosine.reference import MaxCosine
 
 __all__ = ["MaxCosine", "max_cosine"]
@@ -27,5 +27,5 @@ def max_cosine(a: torch.Tensor, b: torch.Tensor, *, block: int = 2048) -> MaxCos
         )
     if block < 1:
         raise ValueError(f"max_cosine got block = {block}. Allowed: 1 or more. Leave it at 2048.")
-    form = cpu if a.device.type == "cpu" else reference
-    return form.max_cosine(a, b, block=block)
+    run = implementation("max_cosine", a)
+    return run.max_cosine(a, b, block=block)

@@ -11,6 +11,7 @@ EXAMPLES = (
     {"f": 3, "g": 5, "d": 4096, "block": 2},
     {"f": 1, "g": 1, "d": 1, "block": 1},
 )
+COMPILED = ({"f": 32768, "g": 32768, "d": 512, "block": 2048},)
 
 
 def make(generator: torch.Generator, *, f: int, g: int, d: int, block: int, zeros: bool) -> dict:
