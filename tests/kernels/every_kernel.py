@@ -42,17 +42,26 @@ def made(op: str, sizes: Mapping[str, int], *, seed: int = 0, zeros: bool = Fals
 
 
 def placed(
-    arguments: Mapping[str, Any], device: str, dtype: torch.dtype, *, strided: bool = False
+    arguments: Mapping[str, Any],
+    device: str,
+    dtype: torch.dtype,
+    *,
+    strided: bool = False,
+    in_place: tuple[str, ...] = (),
 ) -> dict:
-    """Inputs on a device, floating ones in a dtype; `strided`: matrices in column order."""
+    """Inputs on a device, floating ones in a dtype; `strided`: matrices in column order.
+
+    Not those that are changed in place: what is trained is contiguous.
+    """
     found = {}
     for name, value in arguments.items():
+        turned = strided and name not in in_place
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             parts = placed(value._asdict(), device, dtype, strided=strided)
             found[name] = type(value)(**parts)
         elif torch.is_tensor(value):
             moved = value.to(device, dtype if value.is_floating_point() else None)
-            found[name] = moved.T.contiguous().T if strided and moved.ndim == 2 else moved
+            found[name] = moved.T.contiguous().T if turned and moved.ndim == 2 else moved
         else:
             found[name] = value
     return found
@@ -61,8 +70,13 @@ def placed(
 def run(op: str, form: str, arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Outputs by name, and the gradient of every differentiable input of a fixed sum of them."""
     arguments, leaves = with_leaves(arguments, inputs_of(op).GRADIENTS)
+    changed = {n: arguments[n].clone() for n in getattr(inputs_of(op), "IN_PLACE", ())}
     with using(form):
-        outputs = named(operation(op)(**arguments))
+        outputs = operation(op)(**(arguments | changed))
+        outputs = changed if outputs is None else named(outputs)
+        for function, names in getattr(inputs_of(op), "ALSO", {}).items():
+            given = {name: arguments[name] for name in names}
+            outputs |= {function: getattr(sae_kernels, function)(**given).detach()}
         total = sum(
             (value * cotangent(value)).sum() for value in outputs.values() if value.requires_grad
         )

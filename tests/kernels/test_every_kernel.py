@@ -35,7 +35,9 @@ def check(op, form, sizes, device, dtype, *, seed=0, zeros=False, strided=False)
     """A form against the reference in float64 on the same numbers."""
     if device == "cuda" and form == "cpu":
         pytest.skip("the cpu form takes no CUDA tensors")
-    arguments = placed(made(op, sizes, seed=seed, zeros=zeros), device, dtype, strided=strided)
+    fixed = getattr(inputs_of(op), "IN_PLACE", ())
+    arguments = made(op, sizes, seed=seed, zeros=zeros)
+    arguments = placed(arguments, device, dtype, strided=strided, in_place=fixed)
     compare(
         run(op, form, arguments), run(op, "reference", placed(arguments, device, torch.float64))
     )

@@ -1,0 +1,33 @@
+"""Inputs of linear_masked_topk: multiples of 1/4, so that sums are exact and equal values are many."""
+
+from __future__ import annotations
+
+import torch
+
+GRADIENTS = ("x", "weight", "bias")
+SIZES = {"n": (1, 3, 7), "d": (1, 3, 33), "f": (33, 64, 200), "k": (1, 2, 33)}
+EXAMPLES = (
+    {"n": 0, "d": 3, "f": 9, "k": 2},
+    {"n": 3, "d": 7, "f": 1, "k": 1},
+    {"n": 5, "d": 33, "f": 33, "k": 33},
+    {"n": 5, "d": 20, "f": 64, "k": 64},
+    {"n": 3, "d": 4096, "f": 40, "k": 3},
+    {"n": 3, "d": 16, "f": 300, "k": 1},
+    {"n": 9, "d": 16, "f": 400, "k": 7},
+)
+COMPILED = (
+    {"n": 8192, "k": 512, "d": 768, "f": 24576},
+    {"n": 8192, "k": 1024, "d": 2304, "f": 65536},
+    {"n": 8192, "k": 2048, "d": 4096, "f": 131072},
+)
+
+
+def make(generator: torch.Generator, *, n: int, d: int, f: int, k: int, zeros: bool) -> dict:
+    """A layer; `zeros` adds a zero token and latents that fire for no token."""
+    x = torch.randint(-4, 5, (n, d), generator=generator) / 4
+    weight = torch.randint(-4, 5, (f, d), generator=generator) / 4
+    bias = torch.randint(-4, 5, (f,), generator=generator) / 4
+    if zeros:
+        x[:1], weight[: f // 2], bias[: f // 2] = 0, 0, -1
+    mask = torch.rand(f, generator=generator) < (0.1 if zeros else 0.5)
+    return {"x": x, "weight": weight, "bias": bias, "mask": mask, "k": k}
