@@ -31,18 +31,12 @@ def adam_rows(
     unit_rows: bool,
 ) -> None:
     """One Adam step in place where `healthy`."""
-    arguments: dict[str, object] = {}
-    tensors = {
+    n_rows, width = parameter.shape
+    arguments = {
         "parameter": parameter,
-        "gradient": gradient,
+        "gradient": gradient.contiguous(),
         "mean": mean,
         "mean_square": mean_square,
-    }
-    for name, tensor in tensors.items():
-        arguments |= {name: tensor, f"{name}_row": tensor.stride(0)}
-        arguments[f"{name}_column"] = tensor.stride(1)
-    n_rows, width = parameter.shape
-    arguments |= {
         "factors": factors,
         "factors_row": factors.stride(0) if factors is not None and factors.ndim else 0,
         "count": count,
@@ -74,12 +68,8 @@ def gradient_norms(
         return torch.linalg.vector_norm(gradient, dim=1)
     norms = torch.empty(n_rows, dtype=gradient.dtype, device=gradient.device)
     arguments = {
-        "parameter": parameter,
-        "parameter_row": parameter.stride(0),
-        "parameter_column": parameter.stride(1),
-        "gradient": gradient,
-        "gradient_row": gradient.stride(0),
-        "gradient_column": gradient.stride(1),
+        "parameter": parameter.contiguous(),
+        "gradient": gradient.contiguous(),
         "norms": norms,
         "n_rows": n_rows,
         "width": width,
@@ -109,17 +99,9 @@ def _tiles(
 @triton.jit
 def _step(
     parameter,
-    parameter_row,
-    parameter_column,
     gradient,
-    gradient_row,
-    gradient_column,
     mean,
-    mean_row,
-    mean_column,
     mean_square,
-    mean_square_row,
-    mean_square_column,
     factors,
     factors_row,
     count,
@@ -141,20 +123,19 @@ def _step(
 ):
     if tl.load(healthy):
         rows = (tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R))[:, None]
-        columns = (tl.program_id(1).to(tl.int64) * BLOCK_W + tl.arange(0, BLOCK_W))[None, :]
-        inside = (rows < n_rows) & (columns < width)
-        p_at = parameter + rows * parameter_row + columns * parameter_column
-        m_at = mean + rows * mean_row + columns * mean_column
-        v_at = mean_square + rows * mean_square_row + columns * mean_square_column
-        g_at = gradient + rows * gradient_row + columns * gradient_column
-        p = tl.load(p_at, mask=inside, other=0.0).to(tl.float32)
-        g = tl.load(g_at, mask=inside, other=0.0).to(tl.float32)
+        columns = (tl.program_id(1) * BLOCK_W + tl.arange(0, BLOCK_W))[None, :]
+        inside, at = (rows < n_rows) & (columns < width), rows * width + columns
+        p = tl.load(parameter + at, mask=inside, other=0.0).to(tl.float32)
+        g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
         if UNIT:
             g -= tl.sum(g * p, axis=1)[:, None] * p
         if SCALED:
             g *= tl.load(factors + rows * factors_row, mask=rows < n_rows, other=0.0).to(tl.float32)
-        m = beta1 * tl.load(m_at, mask=inside, other=0.0).to(tl.float32) + one_minus_beta1 * g
-        v = beta2 * tl.load(v_at, mask=inside, other=0.0).to(tl.float32) + one_minus_beta2 * g * g
+        m = beta1 * tl.load(mean + at, mask=inside, other=0.0).to(tl.float32) + one_minus_beta1 * g
+        v = (
+            beta2 * tl.load(mean_square + at, mask=inside, other=0.0).to(tl.float32)
+            + one_minus_beta2 * g * g
+        )
         # In float32 the difference 1 − β^t would lose half its digits in the first steps.
         steps = tl.load(count).to(tl.float64)
         correction1 = (1.0 - tl.exp(steps * log_beta1)).to(tl.float32)
@@ -163,19 +144,15 @@ def _step(
         if UNIT:
             norm = tl.sqrt(tl.sum(tl.where(inside, p * p, 0.0), axis=1))[:, None]
             p /= tl.where(norm > 0, norm, 1.0)
-        tl.store(p_at, p.to(parameter.dtype.element_ty), mask=inside)
-        tl.store(m_at, m.to(mean.dtype.element_ty), mask=inside)
-        tl.store(v_at, v.to(mean_square.dtype.element_ty), mask=inside)
+        tl.store(parameter + at, p.to(parameter.dtype.element_ty), mask=inside)
+        tl.store(mean + at, m.to(mean.dtype.element_ty), mask=inside)
+        tl.store(mean_square + at, v.to(mean_square.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def _norms(
     parameter,
-    parameter_row,
-    parameter_column,
     gradient,
-    gradient_row,
-    gradient_column,
     norms,
     n_rows,
     width,
@@ -187,11 +164,10 @@ def _norms(
     rows = row[:, None]
     columns = tl.arange(0, BLOCK_W)[None, :]
     inside = (rows < n_rows) & (columns < width)
-    g_at = gradient + rows * gradient_row + columns * gradient_column
-    g = tl.load(g_at, mask=inside, other=0.0).to(tl.float32)
+    at = rows * width + columns
+    g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
     if UNIT:
-        p_at = parameter + rows * parameter_row + columns * parameter_column
-        p = tl.load(p_at, mask=inside, other=0.0).to(tl.float32)
+        p = tl.load(parameter + at, mask=inside, other=0.0).to(tl.float32)
         g -= tl.sum(g * p, axis=1)[:, None] * p
     norm = tl.sqrt(tl.sum(g * g, axis=1))
     tl.store(norms + row, norm.to(norms.dtype.element_ty), mask=row < n_rows)

@@ -13,6 +13,7 @@ import triton.language as tl
 
 from sae_kernels.launch import launch
 from sae_kernels.max_cosine.reference import MaxCosine
+from sae_kernels.tiles_fused import product_tile, tile_of
 
 _BLOCK, _BLOCK_K = 64, 32
 
@@ -82,31 +83,13 @@ def _tile_maxima(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    program = tl.program_id(0)
     n_tiles = tl.cdiv(g, BLOCK_N)
-    group = program // (GROUP_M * n_tiles)
-    height = min(tl.cdiv(f, BLOCK_M) - group * GROUP_M, GROUP_M)
-    rows = (group * GROUP_M + program % (GROUP_M * n_tiles) % height) * BLOCK_M
-    rows = (rows + tl.arange(0, BLOCK_M)).to(tl.int64)
-    columns = program % (GROUP_M * n_tiles) // height * BLOCK_N
-    columns = (columns + tl.arange(0, BLOCK_N)).to(tl.int64)
-    total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    for start in range(0, d, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)
-        inside = inner < d
-        left = tl.load(
-            a + rows[:, None] * d + inner[None, :],
-            mask=(rows < f)[:, None] & inside[None, :],
-            other=0.0,
-        )
-        right = tl.load(
-            b + columns[None, :] * d + inner[:, None],
-            mask=(columns < g)[None, :] & inside[:, None],
-            other=0.0,
-        )
-        if WIDEN:
-            left, right = left.to(tl.float32), right.to(tl.float32)
-        total = tl.dot(left, right, total, input_precision="ieee")
+    row_tile, tile = tile_of(tl.program_id(0), f, n_tiles, BLOCK_M, GROUP_M)
+    rows = (row_tile * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
+    columns = (tile * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)
+    total = product_tile(
+        a, b, rows, rows < f, columns, columns < g, d, WIDEN, BLOCK_M, BLOCK_N, BLOCK_K
+    )
     total *= tl.load(scale_a + rows, mask=rows < f, other=0.0)[:, None]
     total *= tl.load(scale_b + columns, mask=columns < g, other=0.0)[None, :]
     bits = _ordered(total)

@@ -1,4 +1,4 @@
-"""Inputs of linear_masked_topk: multiples of 1/4, so that sums are exact and equal values are many."""
+"""Inputs of linear_masked_topk: multiples of 1/4, for exact sums and equal values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ SIZES = {"n": (1, 3, 7), "d": (1, 3, 33), "f": (33, 64, 200), "k": (1, 2, 33)}
 EXAMPLES = (
     {"n": 0, "d": 3, "f": 9, "k": 2},
     {"n": 3, "d": 7, "f": 1, "k": 1},
-    {"n": 5, "d": 33, "f": 33, "k": 33},
     {"n": 5, "d": 20, "f": 64, "k": 64},
-    {"n": 3, "d": 4096, "f": 40, "k": 3},
-    {"n": 3, "d": 16, "f": 300, "k": 1},
-    {"n": 9, "d": 16, "f": 400, "k": 7},
+    {"n": 2, "d": 4096, "f": 33, "k": 3},
+    {"n": 3, "d": 16, "f": 200, "k": 1},
+    {"n": 5, "d": 16, "f": 300, "k": 7},
+    {"n": 5, "d": 33, "f": 33, "k": 33},
 )
 COMPILED = (
     {"n": 8192, "k": 512, "d": 768, "f": 24576},
