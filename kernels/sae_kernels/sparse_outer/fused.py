@@ -48,9 +48,17 @@ class _SparseOuter(torch.autograd.Function):
 
 
 def segment_sums(
-    code: LatentOrder, weights: torch.Tensor, source: torch.Tensor, *, dtype: torch.dtype
+    code: LatentOrder,
+    weights: torch.Tensor,
+    source: torch.Tensor,
+    *,
+    dtype: torch.dtype,
+    tokens: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums by latent of weights_tj · source_t, (f, d), and of weights_tj alone, (f,)."""
+    """Sums by latent of weights_tj · source_t, (f, d), and of weights_tj alone, (f,).
+
+    `weights` (n, k), or (m,) with the token of each entry in `tokens` (m,).
+    """
     n_latents, d = code.starts.shape[0] - 1, source.shape[1]
     sums = torch.empty(n_latents, d, dtype=dtype, device=source.device)
     weight_sums = torch.empty(n_latents, dtype=dtype, device=source.device)
@@ -60,12 +68,13 @@ def segment_sums(
         "starts": code.starts,
         "weights": weights.contiguous(),
         "source": source.contiguous(),
+        "tokens": None if tokens is None else tokens.contiguous(),
         "sums": sums,
         "weight_sums": weight_sums,
-        "k": weights.shape[1],
+        "k": weights.shape[1] if tokens is None else 1,
         "d": d,
     }
-    constants = {"BLOCK_T": _BLOCK_T, "BLOCK_D": block_d}
+    constants = {"RAGGED": tokens is not None, "BLOCK_T": _BLOCK_T, "BLOCK_D": block_d}
     launch(_segment_sums, (n_latents, triton.cdiv(d, block_d)), arguments, constants=constants)
     return sums, weight_sums
 
@@ -76,10 +85,12 @@ def _segment_sums(
     starts,
     weights,
     source,
+    tokens,
     sums,
     weight_sums,
     k,
     d,
+    RAGGED: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
@@ -96,7 +107,11 @@ def _segment_sums(
         present = places < stop
         entries = tl.load(order + places, mask=present, other=0)
         factors = tl.load(weights + entries, mask=present, other=0.0).to(tl.float32)
-        at = source + (entries // k)[:, None] * d + columns[None, :]
+        if RAGGED:
+            token = tl.load(tokens + entries, mask=present, other=0).to(tl.int64)
+        else:
+            token = entries // k
+        at = source + token[:, None] * d + columns[None, :]
         rows = tl.load(at, mask=present[:, None] & inside[None, :], other=0.0).to(tl.float32)
         total += tl.sum(factors[:, None] * rows, axis=0)
         mass += factors
