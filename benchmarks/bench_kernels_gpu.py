@@ -1,0 +1,250 @@
+"""Kernels and a whole TopK step on a CUDA device, against its own copies and products.
+
+Of every kernel: the bytes it cannot avoid moving, divided by its time, as a share of the bandwidth
+of a plain copy in the same round. Of the whole step (encoder product, top-k, decode, loss, every
+gradient, projection, Adam, unit rows): its time over a floor, which is the time of the bare
+product plus the unavoidable bytes at copy bandwidth. Adam counts 26 bytes a weight (parameter and
+two moments read and written in float32, a bfloat16 copy written), a gather of n·k rows 2·d bytes
+each; there are four: decode, gradients of values, of encoder and of decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from interleaved import interleave, ratio, save
+from sae_kernels import (
+    AdamSettings,
+    adam_rows,
+    fvu,
+    jumprelu,
+    linear_masked_topk,
+    linear_topk,
+    max_cosine,
+    nested_decode_loss,
+    sparse_decode,
+    sparse_outer,
+)
+
+N_TOKENS = 8192
+SHAPES = {
+    "768/24576/32": (768, 24576, 32),
+    "2304/65536/64": (2304, 65536, 64),
+    "4096/131072/64": (4096, 131072, 64),
+}
+SETTINGS = AdamSettings(lr=1e-4, beta1=0.9, beta2=0.999, eps=1e-8)
+
+
+class Work(NamedTuple):
+    """Something to time, the bytes it must move and the floating-point operations it must do."""
+
+    run: Callable[[], object]
+    n_bytes: float
+    flops: float = 0.0
+
+
+class Layer(NamedTuple):
+    """One SAE's tensors on a device: a batch in bfloat16, master weights in float32."""
+
+    x: torch.Tensor
+    encoder: torch.Tensor
+    decoder: torch.Tensor
+    latent_bias: torch.Tensor
+    bias: torch.Tensor
+    indices: torch.Tensor
+    values: torch.Tensor
+    k: int
+
+
+def layer(d: int, f: int, k: int, device: str) -> Layer:
+    """Random tensors of one shape; a code whose latents are used about evenly."""
+    half = {"device": device, "dtype": torch.bfloat16}
+    decoder = torch.nn.functional.normalize(torch.randn(f, d, device=device))
+    return Layer(
+        x=torch.randn(N_TOKENS, d, **half),
+        encoder=decoder.clone(),
+        decoder=decoder,
+        latent_bias=torch.zeros(f, device=device),
+        bias=torch.zeros(d, device=device),
+        indices=torch.randint(f, (N_TOKENS, k), device=device).sort(1).values,
+        values=torch.rand(N_TOKENS, k, **half),
+        k=k,
+    )
+
+
+def kernels(one: Layer) -> dict[str, Work]:
+    """Every operation by itself."""
+    n, d = one.x.shape
+    f, k = len(one.decoder), one.k
+    rows, dense = 2.0 * n * k * d, 2.0 * n * d
+    encoder, decoder = one.encoder.bfloat16(), one.decoder.bfloat16()
+    latent_bias, bias = one.latent_bias.bfloat16(), one.bias.bfloat16()
+    mask = torch.arange(f, device=one.x.device) % 4 == 0
+    moments = [torch.zeros_like(one.decoder) for _ in range(2)]
+    after = torch.ones(k + 1, device=one.x.device)
+    count, healthy = torch.ones((), device=one.x.device), torch.ones((), device=one.x.device) > 0
+    product = 2.0 * n * d * f
+    return {
+        "linear_topk": Work(
+            lambda: linear_topk(one.x, encoder, latent_bias, k), dense + 2.0 * f * d, product
+        ),
+        "linear_masked_topk, 1 in 4": Work(
+            lambda: linear_masked_topk(one.x, encoder, latent_bias, mask, d // 2),
+            dense + 0.5 * f * d,
+            product / 4,
+        ),
+        "sparse_decode": Work(
+            lambda: sparse_decode(one.indices, one.values, decoder, bias), rows + dense
+        ),
+        "sparse_outer": Work(
+            lambda: sparse_outer(one.indices, one.values, one.x, n_latents=f), rows + 2.0 * f * d
+        ),
+        "nested_decode_loss": Work(
+            lambda: nested_decode_loss(one.x, one.indices, one.values, decoder, bias, after),
+            rows + dense,
+        ),
+        "adam_rows": Work(
+            lambda: adam_rows(
+                one.decoder,
+                one.encoder,
+                *moments,
+                factors=None,
+                count=count,
+                healthy=healthy,
+                settings=SETTINGS,
+                unit_rows=True,
+            ),
+            28.0 * f * d,
+        ),
+        "fvu": Work(lambda: fvu(one.x, one.x), 2 * dense),
+        "jumprelu": Work(
+            lambda: jumprelu(one.encoder, one.bias, bandwidth=0.1, to_z=False), 12.0 * f * d
+        ),
+    }
+
+
+def matching(device: str) -> Work:
+    """Both directions between two dictionaries of 32,768 directions."""
+    a, b = (torch.randn(32768, 512, device=device) for _ in range(2))
+    return Work(lambda: max_cosine(a, b), 4.0 * 2 * a.numel(), 2.0 * 32768**2 * 512)
+
+
+def step(one: Layer) -> Callable[[], None]:
+    """A whole training step; every gradient is used, no tensor is read by the host."""
+    device = one.x.device
+    parameters = (one.encoder, one.latent_bias.view(-1, 1), one.decoder, one.bias.view(1, -1))
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+    count, healthy = torch.zeros((), device=device), torch.ones((), device=device) > 0
+    last_alone = torch.zeros(one.k + 1, device=device)
+    last_alone[-1] = 1.0 / N_TOKENS
+
+    def run() -> None:
+        encoder, latent_bias, decoder, bias = (
+            p.detach().to(torch.bfloat16).requires_grad_() for p in parameters
+        )
+        indices, values = linear_topk(one.x, encoder, latent_bias.view(-1), one.k)
+        loss = nested_decode_loss(one.x, indices, values, decoder, bias.view(-1), last_alone).sum()
+        gradients = torch.autograd.grad(loss, (encoder, latent_bias, decoder, bias))
+        count.add_(1)
+        for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
+            adam_rows(
+                parameter,
+                gradient,
+                mean,
+                square,
+                factors=None,
+                count=count,
+                healthy=healthy,
+                settings=SETTINGS,
+                unit_rows=parameter is one.decoder,
+            )
+
+    return run
+
+
+def captured(run: Callable[[], None]) -> Callable[[], None]:
+    """The step as one CUDA graph: it fails to capture where the host waits for the device."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def waited(run: Callable[[], object], times: int = 10) -> Callable[[], None]:
+    """`run` ten times, until the device is done."""
+
+    def all_of_it() -> None:
+        for _ in range(times):
+            run()
+        torch.cuda.synchronize()
+
+    return all_of_it
+
+
+def figures_of(shape: tuple[int, int, int]) -> dict[str, dict[str, float]]:
+    """Milliseconds and ratios of one shape."""
+    d, f, k = shape
+    one = layer(d, f, k, "cuda")
+    source = torch.empty(2**28, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    encoder = one.encoder.bfloat16()
+    works = kernels(one)
+    whole = step(one)
+    runs = {
+        "copy": lambda: target.copy_(source),
+        "product": lambda: one.x @ encoder.T,
+        "step": whole,
+        "step, one graph": captured(whole),
+        **{name: work.run for name, work in works.items()},
+    }
+    seconds = interleave({name: waited(run) for name, run in runs.items()}, warm_up=3)
+    bandwidth = 10 * 2.0 * source.numel() / min(seconds["copy"])
+    product = min(seconds["product"]) / 10
+    floor = product + (26.0 * 2 * f * d + 4 * 2.0 * N_TOKENS * k * d) / bandwidth
+    found = {
+        "copy": {"GB_per_s": bandwidth / 1e9},
+        "product": {"ms": product * 1e3},
+        "floor": {"ms": floor * 1e3},
+    }
+    for name in ("step", "step, one graph"):
+        time = min(seconds[name]) / 10
+        found[name] = {"ms": time * 1e3, "x_floor": time / floor}
+    for name, work in works.items():
+        time = min(seconds[name]) / 10
+        found[name] = {"ms": time * 1e3, "share_of_copy": work.n_bytes / time / bandwidth}
+        if work.flops:
+            found[name]["x_product"] = ratio(seconds, name, to="product")
+    return found
+
+
+def main() -> None:
+    """Prints and saves the figures; without a CUDA device says so and measures nothing."""
+    if not torch.cuda.is_available():
+        print("This benchmark measures kernels on a CUDA device, and torch finds none here.")
+        return
+    figures: dict[str, object] = {"device": torch.cuda.get_device_name()}
+    for name, shape in SHAPES.items():
+        print(f"d/f/k {name}, {N_TOKENS} tokens, bfloat16")
+        found = figures_of(shape)
+        figures[name] = found
+        for label, row in found.items():
+            print(f"  {label:28}", "  ".join(f"{key} {value:9.3f}" for key, value in row.items()))
+        torch.cuda.empty_cache()
+    work = matching("cuda")
+    seconds = interleave({"max_cosine": waited(work.run, 1)})
+    time = min(seconds["max_cosine"])
+    figures["max_cosine"] = {"ms": time * 1e3, "tflops": work.flops / time / 1e12}
+    print(f"  max_cosine 32768 x 32768, d 512, float32: {figures['max_cosine']}")
+    print(f"saved {save('kernels_gpu', figures)}")
+
+
+if __name__ == "__main__":
+    main()
