@@ -8,6 +8,7 @@ backward). The tensor's device decides which one runs: dispatch.py.
 from __future__ import annotations
 
 from sae_kernels.adam_rows import AdamSettings, adam_rows, gradient_norms
+from sae_kernels.firing_statistics import FiringStatistics, firing_statistics
 from sae_kernels.fvu import Fvu, fvu
 from sae_kernels.jumprelu import JumpRelu, jumprelu
 from sae_kernels.linear_batch_topk import linear_batch_topk
@@ -23,11 +24,13 @@ from sae_kernels.sparse_outer import sparse_outer
 
 __all__ = [
     "AdamSettings",
+    "FiringStatistics",
     "Fvu",
     "JumpRelu",
     "MaxCosine",
     "RaggedCode",
     "adam_rows",
+    "firing_statistics",
     "fvu",
     "gradient_norms",
     "jumprelu",

@@ -15,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from sae_kernels.launch import Launch, recorded
@@ -26,14 +27,18 @@ SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 
 
 def launches_of(op: str) -> Iterator[Launch]:
-    """Every launch that the operation makes at its real sizes, in each dtype."""
+    """Every launch that the operation makes at its real sizes, in each dtype.
+
+    An operation that reads sizes from the device says in its inputs how to walk around that.
+    """
     inputs = inputs_of(op)
+    walk = getattr(inputs, "walk", partial(run, op, "fused"))
     for sizes in inputs.COMPILED:
         with torch.device("meta"):
             arguments = inputs.make(None, **sizes, zeros=False)
         for dtype in getattr(inputs, "COMPILED_DTYPES", (torch.bfloat16, torch.float32)):
             with recorded() as launches:
-                run(op, "fused", placed(arguments, "meta", dtype))
+                walk(placed(arguments, "meta", dtype))
             yield from launches
 
 

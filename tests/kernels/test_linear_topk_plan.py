@@ -7,7 +7,7 @@ import importlib.util
 
 import pytest
 import torch
-from sae_kernels import linear_topk
+from sae_kernels import linear_batch_topk, linear_topk
 from sae_kernels.dispatch import using
 
 pytestmark = pytest.mark.skipif(
@@ -36,6 +36,15 @@ def test_a_tile_with_more_of_the_largest_than_it_keeps_is_mended():
         judge = linear_topk(*crowded(), K)
     assert torch.equal(indices, judge[0])
     assert torch.equal(values, judge[1])
+
+
+def test_such_a_tile_is_made_again_for_a_whole_batch():
+    with using("fused"):
+        code = linear_batch_topk(*crowded(), 3 * K)
+    with using("reference"):
+        judge = linear_batch_topk(*crowded(), 3 * K)
+    for ours, expected in zip(code, judge, strict=True):
+        assert torch.equal(torch.as_tensor(ours), torch.as_tensor(expected))
 
 
 def test_without_the_mending_that_tile_hides_some(monkeypatch):

@@ -63,9 +63,7 @@ def _largest(keys, top, m, k, WIDTH: tl.constexpr, SLOTS: tl.constexpr):
 
 
 @triton.jit
-def _outputs_of_row(
-    x, weight, bias, row, outputs, valid, d, SLOTS: tl.constexpr, BLOCK_K: tl.constexpr
-):
+def outputs_of_row(x, weight, bias, row, outputs, valid, d, BLOCK_K: tl.constexpr):
     """x_row · weight[outputs] + bias[outputs] in float32."""
     z = tl.load(bias + outputs, mask=valid, other=0.0).to(tl.float32)
     for start in range(0, d, BLOCK_K):
@@ -117,7 +115,7 @@ def _mend(
             positions = tile * BLOCK_N + slots
             valid = (slots < BLOCK_N) & (positions < limit)
             outputs = listed(latents, positions, valid, LISTED)
-            z = _outputs_of_row(x, weight, bias, row, outputs, valid, d, SLOTS, BLOCK_K)
+            z = outputs_of_row(x, weight, bias, row, outputs, valid, d, BLOCK_K)
             fresh = as_keys(tl.where(valid, ordered_bits(z), 0), positions)
             # The tile's candidates are among the others already.
             for turn in range(KEPT):
