@@ -20,7 +20,7 @@ def run_for(folder: Path, seconds: float | None) -> bool:
     """Whether a harvest in another process completed before it was killed."""
     command = [sys.executable, "-m", "tests.pipeline.harvest.killed_harvest"]
     process = subprocess.Popen(
-        [*command, str(folder), "0.02", "0.01"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, str(folder), "0.02", "0.03"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout is not None
@@ -64,4 +64,4 @@ def test_a_killed_harvest_resumes_with_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_harvests_killed_many_times_end_with_the_same_bytes(tmp_path: Path) -> None:
-    check(tmp_path, kills=8, rounds=5)
+    check(tmp_path, kills=6, rounds=2)
