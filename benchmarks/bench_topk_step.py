@@ -21,6 +21,7 @@ from collections.abc import Callable
 import torch
 from interleaved import interleave, ratio, save, verdict
 
+from pipeline.threads import wait_briefly
 from sae_core.architectures import config_class
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
@@ -142,6 +143,7 @@ def main() -> None:
     if given.inside:
         print(json.dumps(measured(given.shapes, given.contenders, rounds=given.rounds)))
         return
+    wait_briefly()
     figures = [row for name in given.allocators for row in in_own_process(name, given)]
     print(f"saved {save('topk_step', figures)}")
 

@@ -52,6 +52,25 @@ def test_it_trains_encoder_and_decoder_of_dead_latents_alone():
         assert moved.tolist() == dead.tolist()
 
 
+def test_more_dead_latents_than_one_shape_holds_are_all_used_and_none_beside_them():
+    sae = build(config_class("topk")(n_latents=600, tokens=1000, k=2), width=32)
+    initialise(sae, STATISTICS, seed=0)
+    dead, x = torch.arange(40, 500), TOY.sample(256, step=0)
+    scaled = sae.scaled(x)
+    centred = scaled - sae.b_dec.detach()
+    loss = auxk_loss(sae, centred, scaled, dead=dead, k_aux=460)
+    guess = (centred @ sae.W_enc[dead].T + sae.b_enc[dead]).relu() @ sae.W_dec[dead]
+    expected = (scaled - guess).square().sum() / (scaled - scaled.mean(0)).square().sum()
+    torch.testing.assert_close(loss, expected)
+    parameters = [sae.W_enc, sae.b_enc, sae.W_dec]
+    for ours, judge in zip(
+        torch.autograd.grad(loss, parameters),
+        torch.autograd.grad(expected, parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, judge, rtol=1e-3, atol=1e-5)
+
+
 def test_a_perfect_guess_gives_zero_and_no_guess_at_least_one():
     sae, _ = sae_and_batch()
     with torch.no_grad():
