@@ -39,7 +39,8 @@ TARGETS = {
     "topk": {"small": 1.35, "medium": 1.35, "large": 1.35},
     "topk_auxk": {"small": 2.4, "medium": 2.1, "large": 2.1},
 }
-CLOCKS = {"cpu, 1 thread": (1, time.process_time), "wall, 2 threads": (2, time.perf_counter)}
+CLOCKS = {"cpu": (1, time.process_time), "wall": (2, time.perf_counter)}
+CLOCK_NAMES = {"cpu": "cpu, 1 thread", "wall": "wall, 2 threads"}
 ALLOCATORS = {
     "default": "",
     "keep": "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184:"
@@ -79,16 +80,18 @@ def steps_of(shape: str, chosen: list[str]) -> dict[str, Callable[[], object]]:
     return steps
 
 
-def measured(shapes: list[str], chosen: list[str], *, rounds: int) -> list[dict[str, object]]:
+def measured(given: argparse.Namespace) -> list[dict[str, object]]:
     """One row per shape, clock and contender; printed as they come."""
     rows = []
-    for shape in shapes:
+    for shape in given.shapes:
         width, n_latents, k = SHAPES[shape]
         print(f"{shape}: d {width}, f {n_latents}, k {k}, {N_TOKENS} tokens", flush=True)
-        steps = steps_of(shape, chosen)
-        for clock, (threads, now) in CLOCKS.items():
+        steps = steps_of(shape, given.contenders)
+        for clock in given.clocks:
+            threads, now = CLOCKS[clock]
+            shown = CLOCK_NAMES[clock]
             torch.set_num_threads(threads)
-            seconds = interleave(steps, rounds=rounds, warm_up=2, clock=now)
+            seconds = interleave(steps, rounds=given.rounds, warm_up=2, clock=now)
             for label in steps:
                 found = ratio(seconds, label, to="floor")
                 target = TARGETS.get(label, {}).get(shape)
@@ -96,7 +99,7 @@ def measured(shapes: list[str], chosen: list[str], *, rounds: int) -> list[dict[
                 rows.append(
                     {
                         "shape": shape,
-                        "clock": clock,
+                        "clock": shown,
                         "contender": label,
                         "ratio": round(found, 3),
                         "target": target,
@@ -105,7 +108,7 @@ def measured(shapes: list[str], chosen: list[str], *, rounds: int) -> list[dict[
                     }
                 )
                 print(
-                    f"  {clock:16} {label:16} {found:6.2f} x floor {verdict(found, target):22}"
+                    f"  {shown:16} {label:16} {found:6.2f} x floor {verdict(found, target):22}"
                     f" best {best * 1e3:8.1f} ms",
                     flush=True,
                 )
@@ -117,6 +120,7 @@ def in_own_process(allocator: str, given: argparse.Namespace) -> list[dict[str, 
     print(f"allocator: {allocator}", flush=True)
     command = [sys.executable, __file__, "--inside", "--rounds", str(given.rounds)]
     command += ["--shapes", *given.shapes, "--contenders", *given.contenders]
+    command += ["--clocks", *given.clocks]
     tuned = {"GLIBC_TUNABLES": ALLOCATORS[allocator]} if ALLOCATORS[allocator] else {}
     with subprocess.Popen(
         command, env=os.environ | tuned, stdout=subprocess.PIPE, text=True
@@ -137,11 +141,12 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(TARGETS))
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--allocators", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS))
+    parser.add_argument("--clocks", nargs="+", choices=CLOCKS, default=list(CLOCKS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.inside:
-        print(json.dumps(measured(given.shapes, given.contenders, rounds=given.rounds)))
+        print(json.dumps(measured(given)))
         return
     wait_briefly()
     figures = [row for name in given.allocators for row in in_own_process(name, given)]

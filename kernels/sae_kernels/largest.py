@@ -7,7 +7,7 @@ import torch
 
 _GROUP = 16
 # A piece of a matrix is selected from at a time: its keys (8 bytes each) stay in the cache.
-_PIECE_KEYS = 2**18
+_PIECE_KEYS = 2**16
 _LOW = 2**32 - 1
 
 
@@ -45,8 +45,9 @@ def _sorted(z: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _keys(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    bits = values.clamp(min=0).view(torch.int32) & 0x7FFFFFFF
-    return (bits.to(torch.int64) << 32) | (_LOW - columns)
+    bits = values.clamp(min=0).view(torch.int32).to(torch.int64)
+    # The sign bit goes: it is set in -0 and in some NaN.
+    return bits.bitwise_and_(0x7FFFFFFF).bitwise_left_shift_(32).bitwise_or_(_LOW - columns)
 
 
 def _partitioned(keys: torch.Tensor, k: int) -> np.ndarray:
