@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from sae_kernels.max_cosine import MaxCosine
 from torch.nn.functional import normalize
 
 from sae_core.match_nulls import Null, permuted_coordinates, random_directions
@@ -95,21 +96,23 @@ def match_dictionaries(a: Directions, b: Directions, *, null_seed: int) -> Dicti
             f"dictionaries of width {a.decoder.shape[1]} and {b.decoder.shape[1]} cannot be "
             "matched: compare SAEs of one site."
         )
-    everything = max_cosine(a.decoder, b.decoder)
+    everything = best = max_cosine(a.decoder, b.decoder)
+    if not (a.alive.all() and b.alive.all()) and len(a.living) and len(b.living):
+        best = max_cosine(a.decoder[a.living], b.decoder[b.living])
     return DictionaryMatch(
         mmcs_all_ab=float(everything.value_ab.mean()),
         mmcs_all_ba=float(everything.value_ba.mean()),
         latent_a=a.living,
         latent_b=b.living,
-        living=_living(a, b, null_seed) if len(a.living) and len(b.living) else None,
+        living=_living(a, b, best, null_seed) if len(a.living) and len(b.living) else None,
     )
 
 
-def _living(a: Directions, b: Directions, null_seed: int) -> LivingMatch:
+def _living(a: Directions, b: Directions, best: MaxCosine, null_seed: int) -> LivingMatch:
     from sae_kernels import max_cosine
 
     one, other = a.decoder[a.living], b.decoder[b.living]
-    best, opposite = max_cosine(one, other), max_cosine(one, -other)
+    opposite = max_cosine(one, -other)
     encoder_a, encoder_b = a.encoder[a.living], b.encoder[b.living]
     encoders = max_cosine(encoder_a, encoder_b)
     return LivingMatch(
@@ -123,7 +126,7 @@ def _living(a: Directions, b: Directions, null_seed: int) -> LivingMatch:
         abs_ba=float(torch.maximum(best.value_ba, opposite.value_ba).mean()),
         encoder_mmcs_ab=float(encoders.value_ab.mean()),
         encoder_mmcs_ba=float(encoders.value_ba.mean()),
-        pairs=one_to_one(one, other),
+        pairs=one_to_one(one, other, best),
         random=random_directions(one, len(other), seed=null_seed),
         permuted=permuted_coordinates(one, other, seed=null_seed),
     )

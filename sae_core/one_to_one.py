@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from sae_kernels.max_cosine import MaxCosine
 
 from sae_core.metrics.match_metric import SHARED_AT
 
@@ -30,8 +31,12 @@ class OneToOne:
     shared_at_most: dict[float, float]
 
 
-def one_to_one(a: torch.Tensor, b: torch.Tensor, *, exact_up_to: int = EXACT_UP_TO) -> OneToOne:
+def one_to_one(
+    a: torch.Tensor, b: torch.Tensor, best: MaxCosine, *, exact_up_to: int = EXACT_UP_TO
+) -> OneToOne:
     """Pairs unit rows a (f, d) with unit rows b (g, d) so that the cosines' sum is large.
+
+    `best` is max_cosine(a, b), from which the bounds come.
 
     Up to `exact_up_to` rows on the larger side the sum is the largest there is (assignment
     problem; the f × g cosines take 8 f g bytes: 128 MiB at 4096). Above, pairs are taken greedily,
@@ -42,10 +47,7 @@ def one_to_one(a: torch.Tensor, b: torch.Tensor, *, exact_up_to: int = EXACT_UP_
     Belrose, Sparse Autoencoders Trained on the Same Data Learn Different Features (2025),
     arXiv 2501.16615.
     """
-    from sae_kernels import max_cosine
-
     smaller, is_exact = min(len(a), len(b)), max(len(a), len(b)) <= exact_up_to
-    best = max_cosine(a, b)
     sides = best.value_ab.double().cpu(), best.value_ba.double().cpu()
     rows, columns = _assigned(a, b) if is_exact else _greedy(a, b)
     partner = torch.full((len(a),), -1)

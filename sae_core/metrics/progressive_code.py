@@ -26,14 +26,14 @@ class _Tally:
         import torch
 
         self.subject = subject
-        self.norms = torch.linalg.vector_norm(subject.dictionary, dim=1, dtype=torch.float64)
+        self.norms = torch.linalg.vector_norm(subject.dictionary, dim=1)
         self.errors = torch.zeros(subject.n_documents, 1, dtype=torch.float64)
         self.active = torch.zeros(subject.n_documents, 1, dtype=torch.float64)
 
     def _strongest_first(self, code: SparseCode) -> tuple[torch.Tensor, torch.Tensor]:
         from sae_core.code_order import reordered
 
-        size = code.values.double() * self.norms.to(code.values.device)[code.indices]
+        size = code.values * self.norms.to(code.values)[code.indices]
         return reordered(code.indices, code.values, -size)
 
     def add(self, seen: Seen) -> None:

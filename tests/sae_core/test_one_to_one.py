@@ -4,13 +4,18 @@ from itertools import permutations
 
 import pytest
 import torch
+from sae_kernels import max_cosine
 
-from sae_core.one_to_one import one_to_one
+from sae_core.one_to_one import OneToOne, one_to_one
 
 
 def directions(f: int, d: int, *, seed: int) -> torch.Tensor:
     drawn = torch.randn(f, d, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.normalize(drawn)
+
+
+def paired(a: torch.Tensor, b: torch.Tensor, exact_up_to: int = 4096) -> OneToOne:
+    return one_to_one(a, b, max_cosine(a, b), exact_up_to=exact_up_to)
 
 
 def best_sum(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -25,12 +30,12 @@ def best_sum(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("seed", range(5))
 def test_exact_pairs_have_the_largest_sum_there_is(seed: int) -> None:
     a, b = directions(5, 3, seed=seed), directions(7, 3, seed=seed + 10)
-    found = one_to_one(a, b)
+    found = paired(a, b)
     assert found.is_exact
     assert found.mean_cosine == pytest.approx(best_sum(a, b) / 5, abs=1e-6)
     assert len(set(found.partner.tolist())) == 5
     assert found.mean_cosine <= found.mean_at_most + 1e-9
-    turned = one_to_one(b, a)
+    turned = paired(b, a)
     assert turned.mean_cosine == pytest.approx(found.mean_cosine, abs=1e-6)
     assert (turned.partner >= 0).sum() == 5
     assert turned.cosine.isnan().sum() == 2
@@ -41,7 +46,7 @@ def test_no_row_serves_two_partners(exact_up_to: int) -> None:
     """Two rows of a nearly equal one row of b: one of them goes without it."""
     b = torch.eye(4)[:3]
     a = torch.nn.functional.normalize(b[[0, 0, 1]] + 0.01 * directions(3, 4, seed=0))
-    found = one_to_one(a, b, exact_up_to=exact_up_to)
+    found = paired(a, b, exact_up_to)
     assert sorted(found.partner.tolist()) == [0, 1, 2]
     assert found.shared == {tau: pytest.approx(2 / 3) for tau in (0.5, 0.7, 0.9)}
     assert found.shared_at_most == {tau: pytest.approx(2 / 3) for tau in (0.5, 0.7, 0.9)}
@@ -51,7 +56,7 @@ def test_no_row_serves_two_partners(exact_up_to: int) -> None:
 def test_greedy_pairs_stay_within_their_bounds_and_near_the_exact_ones(seed: int) -> None:
     a = directions(300, 8, seed=seed)
     b = torch.nn.functional.normalize(a[:200] + 0.3 * directions(200, 8, seed=seed + 10))
-    exact, greedy = one_to_one(a, b), one_to_one(a, b, exact_up_to=100)
+    exact, greedy = paired(a, b), paired(a, b, 100)
     assert exact.is_exact
     assert not greedy.is_exact
     assert exact.mean_cosine / 2 <= greedy.mean_cosine <= exact.mean_cosine + 1e-9
@@ -66,6 +71,6 @@ def test_the_same_dictionary_in_another_order_is_shared_whole() -> None:
     a = directions(50, 8, seed=0)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
     for exact_up_to in (4096, 1):
-        found = one_to_one(a, a[order], exact_up_to=exact_up_to)
+        found = paired(a, a[order], exact_up_to)
         assert torch.equal(order[found.partner], torch.arange(50))
         assert found.shared[0.9] == found.shared_at_most[0.9] == 1.0
