@@ -78,28 +78,22 @@ LEFT JOIN wide ON newest.sae = wide.sae AND newest.sae_hash = wide.sae_hash"""
     return ("evaluations", comment, tuple(columns), sql)
 
 
-def _trained_vs_random() -> Summary:
-    columns = (
-        ("model", "name of the language model"),
-        ("site", "where activations are read"),
-        ("layer", "layer of the site, from 0"),
-        ("recipe", "name of the recipe"),
-        ("seed", "SAE seed, the same for both"),
-        ("metric", "name of the metric"),
-        ("trained", "value of the SAE on the trained model"),
-        ("random", "value of its twin on the other weights"),
-        ("difference", _comment("comparisons", "difference")),
-        ("ci_low", _comment("comparisons", "ci_low")),
-        ("ci_high", _comment("comparisons", "ci_high")),
-        ("n", _comment("comparisons", "n")),
-        ("level", _comment("comparisons", "level")),
-        ("reason", _comment("comparisons", "reason")),
-        ("trained_weights", "weights variant of the first"),
-        ("random_weights", "weights variant of its twin"),
-        ("sae_trained", "id of the first SAE"),
-        ("sae_random", "id of its twin"),
-    )
-    sql = """
+_TRAINED_VS_RANDOM = """
+WITH seeds AS (
+  SELECT s.model, s.weights, s.site, s.layer, s.recipe, s.source, m.metric,
+    avg(m.value) AS value,
+    s.model || '.' || split_part(s.weights, '@', 1) || '@*.' || s.site AS every
+  FROM internal.current_saes AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
+  GROUP BY ALL
+), groups AS (
+  SELECT source || '/' || recipe || '.s*' AS name, metric, value,
+    model, site, layer, recipe, weights FROM seeds
+  UNION ALL
+  SELECT every || '/' || recipe || '.s*' AS name, metric, avg(value) AS value, any_value(model),
+    any_value(site), any_value(layer), any_value(recipe), split_part(any_value(weights), '@', 1)
+      || '@*'
+  FROM seeds GROUP BY every, recipe, metric
+)
 SELECT a.model, a.site, a.layer, a.recipe, a.seed, c.metric,
   value_a.value AS trained, value_b.value AS random,
   c.difference, c.ci_low, c.ci_high, c.n, c.level, c.reason,
@@ -111,9 +105,42 @@ JOIN internal.current_saes AS b ON c.sae_b = b.sae AND c.sae_b_hash = b.sae_hash
 LEFT JOIN metrics AS value_a
   ON value_a.sae = c.sae_a AND value_a.sae_hash = c.sae_a_hash AND value_a.metric = c.metric
 LEFT JOIN metrics AS value_b
-  ON value_b.sae = c.sae_b AND value_b.sae_hash = c.sae_b_hash AND value_b.metric = c.metric"""
-    comment = "Each SAE beside its twin on random weights: both values and the paired difference."
-    return ("trained_vs_random", comment, columns, sql)
+  ON value_b.sae = c.sae_b AND value_b.sae_hash = c.sae_b_hash AND value_b.metric = c.metric
+UNION ALL
+SELECT a.model, a.site, a.layer, a.recipe, NULL, c.metric, a.value, b.value,
+  c.difference, c.ci_low, c.ci_high, c.n, c.level, c.reason, a.weights, b.weights, c.sae_a, c.sae_b
+FROM comparisons AS c
+JOIN groups AS a ON c.sae_a = a.name AND c.metric = a.metric
+JOIN groups AS b ON c.sae_b = b.name AND c.metric = b.metric
+WHERE c.sae_a_hash IS NULL"""
+
+
+def _trained_vs_random() -> Summary:
+    columns = (
+        ("model", "name of the language model"),
+        ("site", "where activations are read"),
+        ("layer", "layer of the site, from 0"),
+        ("recipe", "name of the recipe"),
+        ("seed", "SAE seed, the same for both; NULL for all seeds together"),
+        ("metric", "name of the metric"),
+        ("trained", "value of the SAE on the trained model; mean over seeds where they are all"),
+        ("random", "value of its twin on the other weights; each weights seed counts alike"),
+        ("difference", _comment("comparisons", "difference")),
+        ("ci_low", _comment("comparisons", "ci_low")),
+        ("ci_high", _comment("comparisons", "ci_high")),
+        ("n", _comment("comparisons", "n")),
+        ("level", _comment("comparisons", "level")),
+        ("reason", _comment("comparisons", "reason")),
+        ("trained_weights", "weights variant of the first"),
+        ("random_weights", "weights variant of its twin"),
+        ("sae_trained", "id of the first SAE; ends in .s* for all seeds together"),
+        ("sae_random", "id of its twin"),
+    )
+    comment = (
+        "Each SAE beside its twin on random weights: both values and the paired difference; and "
+        "from 3 seeds on all seeds of a recipe together, seeds resampled as well."
+    )
+    return ("trained_vs_random", comment, columns, _TRAINED_VS_RANDOM)
 
 
 def _seed_stability() -> Summary:

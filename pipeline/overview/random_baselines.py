@@ -12,6 +12,7 @@ QUERY = """
 SELECT t.sae_trained AS sae, t.random_weights AS twin, t.metric, d.better,
        t.trained, t.random, t.difference, t.ci_low, t.ci_high, t.level, t.reason
 FROM trained_vs_random AS t LEFT JOIN metric_definitions AS d ON d.metric = t.metric
+WHERE t.seed IS NOT NULL
 ORDER BY t.sae_trained, t.random_weights, t.metric
 """
 # What says how well a dictionary fits. The others are shown and not judged: a random model has no

@@ -127,6 +127,37 @@ def test_trained_beside_random_shows_both_values(workspace: Workspace) -> None:
     assert (found["trained_weights"], found["random_weights"]) == ("trained", "random")
 
 
+def test_trained_beside_random_has_all_seeds_together(workspace: Workspace) -> None:
+    """Trained 1 and 3; random@0 10, random@1 20 and 40: each weights seed counts alike."""
+    site = "resid_post.0"
+    values = {
+        A: 1.0,
+        B: 3.0,
+        R: 10.0,
+        f"m.random@1.{site}/t.s0": 20.0,
+        f"m.random@1.{site}/t.s1": 40.0,
+    }
+    group = f"m.trained.{site}/t.s*"
+    rows = {
+        "saes": [sae(name) for name in values],
+        "metrics": [metric(name, "fvu", value) for name, value in values.items()],
+        "comparisons": [
+            row("comparisons", sae_a=group, sae_b=f"m.{of}.{site}/t.s*", metric="fvu", level="all")
+            for of in ("random@1", "random@*")
+        ],
+    }
+    write_run(workspace, "r1", rows, kind="x")
+    found = _ask(workspace, "FROM trained_vs_random ORDER BY random_weights")
+    assert [(one["trained"], one["random"], one["random_weights"]) for one in found] == [
+        (2.0, 20.0, "random@*"),
+        (2.0, 30.0, "random@1"),
+    ]
+    assert {(one["seed"], one["recipe"], one["site"], one["layer"]) for one in found} == {
+        (None, "t", site, 0)
+    }
+    assert {one["sae_trained"] for one in found} == {group}
+
+
 def test_seed_stability_counts_a_pair_once_whichever_way_it_is_written(
     workspace: Workspace,
 ) -> None:
