@@ -53,7 +53,8 @@ def test_verdicts_of_an_empty_workspace_are_empty(tmp_path):
 
 
 def hundredth(path: Path, folder: Path) -> str:
-    """The study's text with 1 % of its tokens, five seeds, and some files as its corpus."""
+    """The study's text with 1 % of its tokens, five seeds, a quarter of the latents, and some
+    files as its corpus."""
     study = yaml.safe_load(path.read_text())
     model = study["models"]["pylm"]
     corpus = {"kind": "text", "path": str(texts(folder / "texts"))}
@@ -61,6 +62,7 @@ def hundredth(path: Path, folder: Path) -> str:
     model["harvest"] = {"tokens": 5242, "calibration_tokens": 2048}
     for recipe in study["recipes"].values():
         recipe |= {"tokens": recipe["tokens"] // 100, "batch_size": 256}
+        recipe["n_latents"] //= 4
     study["seeds"] = study["seeds"][:5]
     study["evaluation"] = {"tokens": 512, "bootstrap": 100}
     return yaml.safe_dump(study)
