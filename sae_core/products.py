@@ -23,6 +23,17 @@ def encoded(sae: Sae, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
 
 def decoded(sae: Sae, dense: torch.Tensor) -> torch.Tensor:
     """s x̂ (n, d) of dense activations (n, f): a W_dec + b_dec, float32."""
-    if sae.config.compute == "float32":
-        return torch.addmm(sae.b_dec, dense, sae.W_dec)
-    return (dense.bfloat16() @ sae.W_dec.bfloat16()).to(sae.b_dec.dtype) + sae.b_dec
+    return _decoded(dense, sae.W_dec, sae.b_dec, sae.config.compute)
+
+
+def decoded_by_constants(sae: Sae, dense: torch.Tensor) -> torch.Tensor:
+    """The same, whose gradient reaches the activations alone."""
+    return _decoded(dense, sae.W_dec.detach(), sae.b_dec.detach(), sae.config.compute)
+
+
+def _decoded(
+    dense: torch.Tensor, dictionary: torch.Tensor, bias: torch.Tensor, compute: str
+) -> torch.Tensor:
+    if compute == "float32":
+        return torch.addmm(bias, dense, dictionary)
+    return (dense.bfloat16() @ dictionary.bfloat16()).to(bias.dtype) + bias

@@ -16,7 +16,7 @@ one number; the encoder starts as for ReLU.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -28,6 +28,7 @@ from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
+from sae_core.products import decoded, decoded_by_constants, encoded
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
@@ -37,6 +38,7 @@ from sae_core.training_context import TrainingContext
 class GatedConfig(SaeConfig):
     """The Gated SAE's configuration."""
 
+    float32_only: ClassVar[str | None] = None
     architecture: Literal["gated"] = Field("gated", description="Gated SAE.")
     l1: float = Field(1.0, ge=0, description="λ, the weight of the gates' sum at E‖s x‖² = d.")
     l1_warmup_share: float = Field(
@@ -65,10 +67,10 @@ class GatedSae(Sae):
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction, `l1` of the gates and `gate`, their reconstruction, on x (n, d)."""
         scaled = self.scaled(x)
-        pi = linear(scaled - self.b_dec.detach(), self.W_enc, self.centring())
+        pi = encoded(self, scaled - self.b_dec.detach(), self.centring())
         dense, gates = self._gated(pi)
-        error = scaled - torch.addmm(self.b_dec, dense, self.W_dec)
-        guess = torch.addmm(self.b_dec.detach(), gates, self.W_dec.detach())
+        error = scaled - decoded(self, dense)
+        guess = decoded_by_constants(self, gates)
         scale = self.config.loss_scale
         measured, total = reconstruction_loss(error, scaled, scale, context)
         measured_gate, gate = reconstruction_loss(scaled - guess, scaled, scale, context)
@@ -95,7 +97,9 @@ def to_jumprelu(sae: GatedSae) -> JumpReluSae:
     0, since magnitudes pass a ReLU.
     """
     shared = {name: getattr(sae.config, name) for name in SaeConfig.model_fields}
-    config = JumpReluConfig(**(shared | {"architecture": "jumprelu"}))
+    # Inference is float32 whatever training was, and JumpReLU's training knows nothing else.
+    own = {"architecture": "jumprelu", "compute": "float32"}
+    config = JumpReluConfig(**(shared | own))
     twin = JumpReluSae(config, width=sae.width).to(sae.W_enc)
     scale = sae.r_mag.exp()
     twin.W_enc.copy_(sae.W_enc * scale.unsqueeze(1))

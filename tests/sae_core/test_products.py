@@ -5,8 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from sae_core.architectures import build, config_class, names
+from sae_core.architectures.gated import to_jumprelu
 from sae_core.config import SaeConfig
-from sae_core.products import decoded, encoded
+from sae_core.products import decoded, decoded_by_constants, encoded
 from sae_core.sae import Sae
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
@@ -41,6 +42,14 @@ def test_both_products_and_every_gradient_are_those_of_rounded_factors():
                     matrix.copy_(matrix.bfloat16().float())
         z = encoded(sae, x if low else rounded, sae.b_enc)
         y = decoded(sae, z.relu())
+        constant = decoded_by_constants(sae, z.relu())
+        assert torch.equal(constant, y)
+        (reached,) = torch.autograd.grad(constant.sum(), sae.b_enc, retain_graph=True)
+        unreached = torch.autograd.grad(
+            constant.sum(), [sae.W_dec, sae.b_dec], retain_graph=True, allow_unused=True
+        )
+        assert reached.abs().max() > 0
+        assert unreached == (None, None)
         gradients = torch.autograd.grad(y.square().sum(), list(sae.parameters()))
         assert all(gradient.dtype == torch.float32 for gradient in gradients)
         found.append([z.detach(), y.detach(), *gradients])
@@ -82,3 +91,11 @@ def test_what_has_float32_products_only_refuses_another_precision(name):
     k = {"k": 3} if "k" in config_class(name).model_fields else {}
     with pytest.raises(ValidationError, match=r"compute 'bfloat16'.*Allowed: 'float32'"):
         config(name, compute="bfloat16", **k)
+
+
+def test_a_gated_sae_trained_in_bfloat16_converts():
+    trainee = Trainee(config("gated", compute="bfloat16"), name="a", statistics=STATISTICS, seed=0)
+    for step in range(3):
+        trainee.step(TOY.sample(64, step=step))
+    x = TOY.sample(64, step=9)
+    torch.testing.assert_close(to_jumprelu(trainee.sae)(x), trainee.sae(x))
