@@ -48,7 +48,13 @@ def launch(
     num_warps: int = 4,
     num_stages: int = 2,
 ) -> None:
-    """Runs a kernel over a grid on the device of its first tensor; an empty grid runs nothing."""
+    """Runs a kernel over a grid on the device of its first tensor; an empty grid runs nothing.
+
+    Kernels compute addresses from sizes: every tensor has to be contiguous, and an assertion names
+    one that is not.
+    """
+    for name, argument in arguments.items():
+        assert not torch.is_tensor(argument) or argument.is_contiguous(), name
     recorder = _recorder.get()
     if recorder is not None:
         made = Launch(kernel, grid, dict(arguments), dict(constants), num_warps, num_stages)

@@ -94,7 +94,7 @@ def tile_bits(layer: Layer, made: Plan, keys: torch.Tensor, pairs: torch.Tensor)
         "weight": layer.weight,
         "bias": layer.bias,
         "keys": keys,
-        "pairs": pairs,
+        "pairs": pairs.contiguous(),
         "bits": bits,
         "f": len(layer.weight),
         "d": d,
