@@ -47,7 +47,9 @@ def mend(layer: Layer, plan: Plan, keys: torch.Tensor, top: torch.Tensor) -> Non
         "BLOCK_K": max(1, min(triton.next_power_of_2(d), 2048 // slots)),
         "SLOTS": slots,
     }
-    launch(_mend, (n,), arguments, constants=constants)
+    # With fewer warps a thread holds more of the sort than it has registers for.
+    warps = 8 if slots <= 512 else 16
+    launch(_mend, (n,), arguments, constants=constants, num_warps=warps)
 
 
 @triton.jit
