@@ -21,7 +21,9 @@ _KEY = "sae_foundry"
 
 def sae_to_bytes(sae: Sae) -> bytes:
     """The SAE as a safetensors file: its tensors, with configuration and width in the metadata."""
-    about = {"kind": "sae", "width": sae.width, "config": sae.config.model_dump(mode="json")}
+    width, *further = sae.widths
+    about = {"kind": "sae", "width": width, "config": sae.config.model_dump(mode="json")}
+    about |= {"further_widths": further} if further else {}
     return _to_bytes(sae.state_dict(), about)
 
 
@@ -30,7 +32,8 @@ def sae_from_bytes(data: bytes) -> Sae:
     tensors, about = _from_bytes(data, kind="sae")
     fields = about["config"]
     config = config_class(fields["architecture"])(**fields)
-    sae = build(config, width=about["width"])
+    further = tuple(about.get("further_widths", ()))
+    sae = build(config, width=about["width"], further=further)
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in sae.state_dict().items()}
     found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     if found != expected:

@@ -10,16 +10,20 @@ from sae_core.schedule import annealed_k
 
 CALIBRATED_ROWS = 4096  # one scalar is measured on them: its error is far below 1 %
 LossScale = Literal["none", "dataset_variance", "token_variance", "token_deviation"]
+InputKind = Literal["source", "sites", "dictionary", "token_rows"]
 
 
 class SaeConfig(BaseModel):
     """Configuration of one SAE: its architecture, size, optimiser and token budget.
 
     Windows and schedules are shares of the token budget, so that a short run passes through all
-    of their phases. Each architecture's subclass adds its own fields.
+    of their phases. Each architecture's subclass adds its own fields. `inputs` says what a training
+    batch holds: the source's activations; those and other sites' side by side; rows of an SAE's
+    dictionary; or tokens, in whole rows.
     Raises pydantic's ValidationError (a ValueError) for unknown fields and impossible values.
     """
 
+    inputs: ClassVar[InputKind] = "source"
     # Why an architecture's latents cannot be resampled, its batches not be split, its products not
     # be made in bfloat16; none where they can.
     no_resampling: ClassVar[str | None] = None
@@ -122,6 +126,11 @@ class SaeConfig(BaseModel):
     resample_warmup_share: float = Field(
         0.0, ge=0, le=1, description="Share of the budget over which lr rises again after each."
     )
+
+    @property
+    def named_inputs(self) -> tuple[str, ...]:
+        """Names of further sites, or of the SAE whose dictionary is the data; none by default."""
+        return ()
 
     @property
     def learning_rate(self) -> float:

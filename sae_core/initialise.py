@@ -7,9 +7,10 @@ import copy
 import torch
 from torch.nn.functional import normalize
 
+from sae_core.config import SaeConfig
 from sae_core.draws import generator
 from sae_core.sae import Sae
-from sae_core.statistics import SourceStatistics
+from sae_core.statistics import SourceStatistics, input_scale
 
 
 @torch.no_grad()
@@ -26,9 +27,9 @@ def initialise(
     Raises ValueError for statistics of another width, constant activations, or missing rows.
     """
     _check(sae, statistics)
-    scale = (statistics.width / statistics.mean_square_norm) ** 0.5
+    scale = input_scale(statistics)
     sae.input_scale.fill_(scale)
-    sae.b_dec.copy_(_centre(sae, statistics) * scale)
+    sae.b_dec.copy_(centre(sae.config, statistics) * scale)
     directions = _directions(sae, seed=seed, init_rows=init_rows)
     sae.W_dec.copy_(directions * sae.decoder_gain())
     rows = directions
@@ -42,12 +43,8 @@ def initialise(
         sae.W_enc.mul_(_size_ratio(sae, init_rows))
 
 
-def _check(sae: Sae, statistics: SourceStatistics) -> None:
-    if statistics.width != sae.width:
-        raise ValueError(
-            f"the statistics are of width {statistics.width}, the SAE is of width {sae.width}. "
-            "Allowed: the same width. Build the SAE with the source's width."
-        )
+def check_varies(statistics: SourceStatistics) -> None:
+    """Raises ValueError for activations that are all the same."""
     if not (statistics.mean_square_norm > 0 and statistics.total_variance > 0):
         raise ValueError(
             f"these activations have mean square norm {statistics.mean_square_norm} and total "
@@ -56,10 +53,20 @@ def _check(sae: Sae, statistics: SourceStatistics) -> None:
         )
 
 
-def _centre(sae: Sae, statistics: SourceStatistics) -> torch.Tensor:
-    if sae.config.bias_init == "zero":
-        return torch.zeros(sae.width)
-    return getattr(statistics, sae.config.bias_init)
+def centre(config: SaeConfig, statistics: SourceStatistics) -> torch.Tensor:
+    """Where b_dec starts, (d,), in raw units."""
+    if config.bias_init == "zero":
+        return torch.zeros(statistics.width)
+    return getattr(statistics, config.bias_init)
+
+
+def _check(sae: Sae, statistics: SourceStatistics) -> None:
+    if statistics.width != sae.width:
+        raise ValueError(
+            f"the statistics are of width {statistics.width}, the SAE is of width {sae.width}. "
+            "Allowed: the same width. Build the SAE with the source's width."
+        )
+    check_varies(statistics)
 
 
 def _directions(sae: Sae, *, seed: int, init_rows: torch.Tensor | None) -> torch.Tensor:

@@ -28,13 +28,14 @@ class Sae(nn.Module):
     latent_parameters = ("W_enc", "b_enc", "W_dec")
     unit_decoder = True
 
-    def __init__(self, config: SaeConfig, *, width: int) -> None:
+    def __init__(self, config: SaeConfig, *, width: int, written_width: int | None = None) -> None:
         super().__init__()
         self.config = config
+        written = width if written_width is None else written_width
         self.W_enc = nn.Parameter(torch.zeros(config.n_latents, width))
         self.b_enc = nn.Parameter(torch.zeros(config.n_latents))
-        self.W_dec = nn.Parameter(torch.zeros(config.n_latents, width))
-        self.b_dec = nn.Parameter(torch.zeros(width))
+        self.W_dec = nn.Parameter(torch.zeros(config.n_latents, written))
+        self.b_dec = nn.Parameter(torch.zeros(written))
         self.register_buffer("input_scale", torch.ones(()))
 
     @property
@@ -44,8 +45,28 @@ class Sae(nn.Module):
 
     @property
     def width(self) -> int:
-        """d."""
+        """d of what it reconstructs."""
         return self.b_dec.shape[0]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """d of its source, then of each further site that a training batch holds beside it."""
+        return (self.width,)
+
+    @property
+    def reads(self) -> range:
+        """Which of those the encoder reads, side by side."""
+        return range(1)
+
+    @property
+    def writes(self) -> range:
+        """Which of those it reconstructs, side by side."""
+        return range(1)
+
+    @property
+    def written_scale(self) -> torch.Tensor:
+        """s of what it reconstructs: 0-d, or (d,) where it is several sites."""
+        return self.input_scale
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """The sparse code of activations x (n, d), by the rule used after training."""
@@ -60,9 +81,13 @@ class Sae(nn.Module):
         bias = self.b_dec / self.input_scale
         return sparse_decode(code.indices, code.values, self.W_dec, bias)
 
+    def reconstruct(self, x: torch.Tensor, code: SparseCode) -> torch.Tensor:
+        """Reconstructions (n, d) where a code is all or, with a skip, part of what gives them."""
+        return self.decode(code)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Reconstructions (n, d) of activations x (n, d)."""
-        return self.decode(self.encode(x))
+        return self.reconstruct(x, self.encode(x))
 
     def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
         """Sets what inference needs from calibration activations (n, d); nothing by default."""

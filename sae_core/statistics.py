@@ -26,3 +26,13 @@ class SourceStatistics:
     def width(self) -> int:
         """d."""
         return self.mean.shape[0]
+
+
+def input_scale(statistics: SourceStatistics) -> float:
+    """s with E‖s x‖² = d."""
+    return (statistics.width / statistics.mean_square_norm) ** 0.5
+
+
+def scaled_variance(statistics: SourceStatistics) -> float:
+    """Total variance of the scaled inputs, s²·E‖x − mean‖²."""
+    return statistics.total_variance / statistics.mean_square_norm * statistics.width

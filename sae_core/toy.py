@@ -18,7 +18,8 @@ class Superposition:
 
     `n_features` random unit directions d_i in `width` dimensions; b_i is 1 with probability
     `density`, independently; m_i is uniform in [1, 2]; the offset is one random vector of norm
-    `offset`. All draws depend on `seed` and, for samples, the step.
+    `offset`. All draws depend on `seed` and, for samples, the step. Another `view` shows the same
+    features, active on the same rows, by other directions and another offset: a second site.
     Reference: Elhage et al., "Toy models of superposition" (2022); Sharkey, Braun and Millidge,
     "Taking features out of superposition with sparse autoencoders" (2022).
     """
@@ -28,10 +29,11 @@ class Superposition:
     density: float = 0.05
     offset: float = 1.0
     seed: int = 0
+    view: int = 0
 
     def directions(self) -> torch.Tensor:
         """The features' unit directions (n_features, width)."""
-        draws = generator(self.seed, "toy directions")
+        draws = generator(self.seed, "toy directions", step=self.view)
         return normalize(torch.randn(self.n_features, self.width, generator=draws))
 
     def sample(self, n: int, *, step: int) -> torch.Tensor:
@@ -40,7 +42,9 @@ class Superposition:
         shape = (n, self.n_features)
         active = torch.rand(shape, generator=draws) < self.density
         magnitudes = 1 + torch.rand(shape, generator=draws)
-        shift = torch.randn(self.width, generator=generator(self.seed, "toy offset"))
+        shift = torch.randn(
+            self.width, generator=generator(self.seed, "toy offset", step=self.view)
+        )
         return (active * magnitudes) @ self.directions() + self.offset * normalize(shift, dim=0)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from sae_core.accumulation import batch_gradients
 from sae_core.architectures import build
 from sae_core.config import SaeConfig
 from sae_core.initialise import initialise
+from sae_core.initialise_sites import initialise_sites
+from sae_core.language_model import ReadingModel
 from sae_core.loss_terms import LossTerms
 from sae_core.optim import RowAdam
 from sae_core.resampling import Resampler, resampling_phase
 from sae_core.sae import Sae
 from sae_core.schedule import lr_factor
-from sae_core.statistics import SourceStatistics
+from sae_core.statistics import SourceStatistics, scaled_variance
 from sae_core.training_context import TrainingContext, advanced
 from sae_core.weight_average import WeightAverage
 
@@ -22,7 +26,9 @@ class Trainee:
     """An SAE, its optimiser and its counters; `step` is one training step.
 
     A step depends on the state and the batch alone, so a run that is continued from `state` and a
-    run in company of others give the same bits as one run alone. From the first step with a
+    run in company of others give the same bits as one run alone. `further` are the statistics of
+    the sites that stand beside the source's in a batch; `language_model` is what it is trained
+    through. From the first step with a
     non-finite loss or gradient on, parameters, moments and counters keep their last good values.
     """
 
@@ -34,11 +40,18 @@ class Trainee:
         statistics: SourceStatistics,
         seed: int,
         init_rows: torch.Tensor | None = None,
+        further: Sequence[SourceStatistics] = (),
+        language_model: ReadingModel | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.name = config, name
-        self.sae = build(config, width=statistics.width).to(device)
-        initialise(self.sae, statistics, seed=seed, init_rows=init_rows)
+        self.language_model = language_model
+        inputs, widths = (statistics, *further), tuple(one.width for one in further)
+        self.sae = build(config, width=statistics.width, further=widths).to(device)
+        if further:
+            initialise_sites(self.sae, inputs, seed=seed, init_rows=init_rows)
+        else:
+            initialise(self.sae, statistics, seed=seed, init_rows=init_rows)
         self.optimiser = RowAdam(self.sae)
         share = config.ema_share
         window = None if share is None else share * config.tokens
@@ -47,11 +60,10 @@ class Trainee:
         self.seed = seed
         self.step_count = 0
         self.tokens_seen = 0
-        self.total_variance = (
-            statistics.total_variance / statistics.mean_square_norm * statistics.width
-        )
-        scale = self.sae.input_scale
-        self.mean = statistics.mean.to(scale.dtype).to(device) * scale
+        self.total_variance = sum(scaled_variance(inputs[i]) for i in self.sae.writes)
+        scale = self.sae.written_scale
+        mean = torch.cat([inputs[i].mean for i in self.sae.writes])
+        self.mean = mean.to(scale.dtype).to(device) * scale
         counters = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
         self.since_fired = counters
         self.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -155,6 +167,7 @@ class Trainee:
             mean=self.mean,
             seed=self.seed,
             step=self.step_count,
+            language_model=self.language_model,
         )
 
     @torch.no_grad()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from sae_core.language_model import ReadingModel
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -25,10 +27,11 @@ class TrainingContext:
     """The state of a run before a step.
 
     `progress` share of the token budget seen; `tokens_seen` tokens; `since_fired` (f,) int64
-    tokens since each latent fired; `dead_window` tokens; `total_variance` of the scaled inputs,
-    s²·E‖x − mean‖²; `mean` (d,) of the scaled inputs, None where no loss needs it; `seed` of the
-    SAE and number of the `step`, which key whatever a loss draws. Where the loss is of a part of a
-    batch: `batch`, the whole one's tokens, and a `survey` of it once latents can be dead.
+    tokens since each latent fired; `dead_window` tokens; `total_variance` of what is
+    reconstructed, in scaled units: s²·E‖x − mean‖²; `mean` (d,) of that, None where no loss needs
+    it; `seed` of the SAE and number of the `step`, which key whatever a loss draws. Where the loss
+    is of a part of a batch: `batch`, the whole one's tokens, and a `survey` of it once latents can
+    be dead. `language_model` is the frozen model that is trained through, None where there is none.
     """
 
     progress: float
@@ -41,6 +44,7 @@ class TrainingContext:
     step: int = 0
     survey: Survey | None = None
     batch: int | None = None
+    language_model: ReadingModel | None = None
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
         """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts.

@@ -27,9 +27,19 @@ def config_class(name: str) -> type[SaeConfig]:
     return _module(name).CONFIG
 
 
-def build(config: SaeConfig, *, width: int) -> Sae:
-    """An SAE of this configuration for activations of `width` d; its parameters are zeros."""
-    return _module(config.architecture).SAE(config, width=width)
+def build(config: SaeConfig, *, width: int, further: tuple[int, ...] = ()) -> Sae:
+    """An SAE of this configuration for activations of `width` d; its parameters are zeros.
+
+    `further` are the widths of the sites that its configuration names besides its source's.
+    Raises ValueError where an architecture of one site is given several, or the other way round.
+    """
+    if bool(further) != (config.inputs == "sites"):
+        raise ValueError(
+            f"{config.architecture} was given further sites of widths {further}. Allowed: some "
+            "where a configuration names sites, none otherwise. Pass the widths of those it names."
+        )
+    sae = _module(config.architecture).SAE
+    return sae(config, width=width, further=further) if further else sae(config, width=width)
 
 
 def _module(name: str) -> ModuleType:
