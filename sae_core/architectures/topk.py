@@ -19,13 +19,13 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from sae_kernels import linear_topk, sparse_decode
+from sae_kernels import linear_topk
 
-from sae_core.auxk import AuxKConfig, with_auxk
+from sae_core.auxk import AuxKConfig
 from sae_core.code import SparseCode
-from sae_core.loss_terms import Activity, LossTerms, activity_of
-from sae_core.reconstruction import reconstruction_loss
+from sae_core.loss_terms import Activity, LossTerms
 from sae_core.sae import Sae
+from sae_core.topk_losses import topk_losses
 from sae_core.training_context import TrainingContext
 
 
@@ -48,16 +48,7 @@ class TopKSae(Sae):
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and AuxK on activations x (n, d)."""
         scaled = self.scaled(x)
-        centred = scaled - self.b_dec.detach()
-        k, bias = self.config.k_at(context.progress), self.training_bias()
-        indices, values = linear_topk(centred, self.W_enc, bias, k)
-        error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
-        activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
-        measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
-        loss = LossTerms(total, {"reconstruction": measured})
-        return with_auxk(
-            self, loss, centred=centred, error=error, activity=activity, context=context
-        ), activity
+        return topk_losses(self, scaled - self.b_dec.detach(), scaled, context)
 
 
 CONFIG = TopKConfig
