@@ -42,8 +42,9 @@ ANNEALED = {"n_latents": 96, "k": 2, "k_start_multiple": 4.0, "k_anneal_share": 
 
 
 def anneals(name: str) -> bool:
-    """Whether an architecture's k is free to move; where it is not, it says why."""
-    if not issubclass(config_class(name), ActiveLatentsConfig):
+    """Whether an architecture of one site has a k that is free to move; if not, it says why."""
+    config = config_class(name)
+    if not issubclass(config, ActiveLatentsConfig) or config.inputs != "source":
         return False
     try:
         config_class(name)(**ANNEALED, tokens=640)

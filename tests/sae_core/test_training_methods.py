@@ -15,7 +15,7 @@ from sae_core.architectures import config_class, names
 from sae_core.checkpoint import restore_trainee, trainee_to_bytes
 from sae_core.config import ActiveLatentsConfig, SaeConfig
 from sae_core.engine import train
-from sae_core.toy import Superposition, statistics_of
+from sae_core.toy import Superposition
 from sae_core.trainee import Trainee
 
 _spec = importlib.util.spec_from_file_location(
@@ -27,8 +27,6 @@ _spec.loader.exec_module(brute_force)
 JUDGES = brute_force.judges()
 
 TOY = Superposition(n_features=48, width=32, density=0.04)
-CALIBRATION = TOY.sample(4096, step=10**6)
-STATISTICS = statistics_of(CALIBRATION)
 STEPS = 12
 
 # Dead latents, resampled twice, once with candidates of several steps.
@@ -67,18 +65,16 @@ each_pair = pytest.mark.parametrize(("name", "method"), PAIRS)
 
 
 def trainee_of(name: str, method: str, *, called: str = "a", seed: int = 0) -> Trainee:
-    made = config_of(name, method)
-    trainee = Trainee(
-        made, name=called, statistics=STATISTICS, seed=seed, init_rows=CALIBRATION[: made.init_rows]
-    )
+    made, inputs = config_of(name, method), brute_force.toy_inputs
+    trainee = inputs.trainee(JUDGES[name], TOY, made, name=called, seed=seed)
     with torch.no_grad():
         trainee.sae.b_enc[:8] -= 1000.0  # dead ones
     return trainee
 
 
-def batches(start: int = 0):
+def batches(name: str, start: int = 0):
     while True:
-        yield TOY.sample(64, step=start)
+        yield brute_force.toy_inputs.sample(JUDGES[name], TOY, 64, step=start)
         start += 1
 
 
@@ -92,24 +88,31 @@ def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @each_pair
 def test_resumed_equals_uninterrupted_bit_for_bit(name, method):
     whole, first, resumed = (trainee_of(name, method, seed=seed) for seed in (0, 0, 1))
-    for report in train([whole], batches(), report_every=1):
+    for report in train([whole], batches(name), report_every=1):
         assert all(torch.as_tensor(v).isfinite() for v in report.metrics["a"].values())
     # The third step is in a resampling's window, which ends with the fourth.
-    next(train([first], batches(), report_every=3))
+    next(train([first], batches(name), report_every=3))
     restore_trainee(resumed, trainee_to_bytes(first))
-    list(train([resumed], batches(3), report_every=5))
+    list(train([resumed], batches(name, 3), report_every=5))
     assert same_bits(whole.state(), resumed.state())
     assert same_bits(dict(whole.result().state_dict()), dict(resumed.result().state_dict()))
 
 
-def test_together_equals_alone_bit_for_bit():
+@pytest.mark.parametrize("n_sites", [1, 2])
+def test_together_equals_alone_bit_for_bit(n_sites):
+    def sites(name: str) -> int:
+        return len(brute_force.toy_inputs.views(JUDGES[name], TOY))
+
+    pairs = [(name, method) for name, method in PAIRS if sites(name) == n_sites]
+    name = pairs[0][0]
+
     def group() -> list[Trainee]:
-        return [trainee_of(*pair, called=" ".join(pair)) for pair in PAIRS]
+        return [trainee_of(*pair, called=" ".join(pair)) for pair in pairs]
 
     together = group()
-    list(train(together, batches(), report_every=5))
+    list(train(together, batches(name), report_every=5))
     for trainee, fresh in zip(together, group(), strict=True):
-        list(train([fresh], batches(), report_every=5))
+        list(train([fresh], batches(name), report_every=5))
         assert same_bits(trainee.state(), fresh.state()), trainee.name
 
 
@@ -140,10 +143,12 @@ def test_no_architecture_with_dense_codes_waits_for_the_device(name):
     """On the CPU the selections of sparse ones may; thresholds and penalties do not."""
     settings = {"n_latents": 48, "tokens": STEPS * 64, "batch_size": 64} | JUDGES[name].SETTINGS
     made = config_class(name)(**settings)
-    trainee = Trainee(made, name="a", statistics=STATISTICS, seed=0)
+    inputs, judge = brute_force.toy_inputs, JUDGES[name]
+    trainee = inputs.trainee(judge, TOY, made, name="a", seed=0)
+    stream = [inputs.sample(judge, TOY, 64, step=step) for step in range(STEPS)]
     with NoWaiting():
-        for step in range(STEPS):
-            trainee.step(TOY.sample(64, step=step))
+        for batch in stream:
+            trainee.step(batch)
 
 
 def test_a_planted_wait_is_found():
@@ -157,7 +162,7 @@ def test_resampling_starts_dead_latents_anew_in_every_architecture_that_knows_it
         assert config_class(name).no_resampling
         return
     trainee = trainee_of(name, "resampling")
-    list(train([trainee], batches(), report_every=5))
+    list(train([trainee], batches(name), report_every=5))
     assert int(trainee.resampler.total) >= 8
     # Biases of a thousand below are gone: Adam alone would have needed 10⁵ steps.
     assert (trainee.sae.b_enc > -900).all()

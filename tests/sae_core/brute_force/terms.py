@@ -41,3 +41,12 @@ def with_auxk(
         share = (target - guess).pow(2).sum() / (target - target.mean(0)).pow(2).sum()
         loss = loss + sae.config.auxk_weight * context.total_variance * share
     return loss, a.detach()
+
+
+def largest(z: torch.Tensor, k: int) -> torch.Tensor:
+    """Where each row's k largest entries are; of equal ones the first."""
+    kept = torch.zeros_like(z, dtype=torch.bool)
+    for row, entries in enumerate(z.tolist()):
+        order = sorted(range(len(entries)), key=lambda i, entries=entries: (-entries[i], i))
+        kept[row, order[:k]] = True
+    return kept
