@@ -99,6 +99,11 @@ class ActivationStore:
             raise self._damaged(f"{path} is missing or does not match its checksum.")
         return statistics_from_bytes(path.read_bytes())
 
+    @property
+    def further_statistics(self) -> tuple[SourceStatistics, ...]:
+        """What stands beside the source's activations in a batch: nothing."""
+        return ()
+
     def epochs_for(self, tokens: int) -> float:
         """How often `tokens` rows go through the store."""
         return tokens / (self.n_rows - self.n_masked)
@@ -117,12 +122,19 @@ class ActivationStore:
 
     def calibration(self, max_rows: int | None = None) -> Iterator[torch.Tensor]:
         """The calibration split in blocks (n, d) fp32, shuffled, without masked rows."""
+        for x, ok in self.calibration_blocks(max_rows):
+            yield x[ok]
+
+    def calibration_blocks(
+        self, max_rows: int | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The same with masked rows, and which rows are not masked, (n,) bool."""
         array, limit = self.manifest.calibration.array, self.manifest.calibration.max_norm
         rows = array.rows if max_rows is None else min(max_rows, array.rows)
         for start in range(0, rows, array.chunk_rows):
             stored = self._rows(array, start, min(start + array.chunk_rows, rows))
             x = self._floats(stored)
-            yield x[torch.from_numpy(row_mask(x, limit) == OK)]
+            yield x, torch.from_numpy(row_mask(x, limit) == OK)
 
     def batches(self, *, batch_size: int, data_seed: int, start: int = 0) -> Iterator[torch.Tensor]:
         """Batches (n, d) fp32 from batch `start` on, endless over epochs.
@@ -132,17 +144,16 @@ class ActivationStore:
         a thread. Raises StoreError at a damaged shard, and at a batch of masked rows only.
         """
         train = self.manifest.train
-        order = EpochOrder(train.rows, train.shard_rows, data_seed, self._is_shuffled)
-        largest = min(train.shard_rows, train.rows)
-        buffers = [LoadedShard(empty_rows(train, largest), self.dtype) for _ in range(2)]
-        with ReadAhead(order.visits(start * batch_size), buffers, fill=self._load) as shards:
+        order = EpochOrder(train.rows, train.shard_rows, data_seed, self.is_shuffled)
+        buffers = [self.shard_buffer() for _ in range(2)]
+        with ReadAhead(order.visits(start * batch_size), buffers, fill=self.load) as shards:
             assembled = assemble(shards, batch_size=batch_size, width=self.width)
             while True:
                 begun = time.perf_counter()
                 batch = next(assembled)
                 self.wait_seconds += time.perf_counter() - begun
                 if not len(batch):
-                    raise self._only_masked(batch_size)
+                    raise self.only_masked(batch_size)
                 yield batch
 
     def verify(self) -> None:
@@ -160,10 +171,17 @@ class ActivationStore:
                     shard.verify()
 
     @property
-    def _is_shuffled(self) -> bool:
+    def is_shuffled(self) -> bool:
+        """Whether rows lie in a uniformly random order."""
         return self.shared.shuffle == "global"
 
-    def _load(self, visit: Visit, loaded: LoadedShard) -> None:
+    def shard_buffer(self) -> LoadedShard:
+        """Memory for one shard of train rows."""
+        train = self.manifest.train
+        return LoadedShard(empty_rows(train, min(train.shard_rows, train.rows)), self.dtype)
+
+    def load(self, visit: Visit, loaded: LoadedShard) -> None:
+        """Reads a visit's shard into memory that `shard_buffer` gave."""
         train, ok = self.manifest.train, None
         with self._shard(train, visit.shard) as shard:
             shard.read(loaded.stored)
@@ -171,6 +189,14 @@ class ActivationStore:
             first = visit.shard * train.shard_rows
             ok = self.mask(first, first + visit.n_rows) == OK
         loaded.set_order(visit.rows, ok)
+
+    def only_masked(self, batch_size: int) -> StoreError:
+        """What to say of a batch of masked rows only."""
+        return StoreError(
+            f"A batch of {batch_size} rows of {self.source} holds masked rows only "
+            f"({self.n_masked} of {self.n_rows} are masked). "
+            "Raise batch_size, or harvest.high_norm_factor."
+        )
 
     def _floats(self, stored: np.ndarray) -> torch.Tensor:
         return as_tensor(stored, self.dtype).float()
@@ -204,13 +230,6 @@ class ActivationStore:
             f"Activations of {self.source}: {what} Mend it with "
             f"`python -m pipeline.harvest.mend_command {self.source}`, which runs the language "
             "model again and rewrites only what is damaged."
-        )
-
-    def _only_masked(self, batch_size: int) -> StoreError:
-        return StoreError(
-            f"A batch of {batch_size} rows of {self.source} holds masked rows only "
-            f"({self.n_masked} of {self.n_rows} are masked). "
-            "Raise batch_size, or harvest.high_norm_factor."
         )
 
 

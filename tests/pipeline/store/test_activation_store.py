@@ -125,8 +125,8 @@ def test_batches_are_fp32_and_never_change_under_the_consumer(store: ActivationS
 
 def test_waiting_is_counted(store: ActivationStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before = store.wait_seconds
-    load = store._load
-    monkeypatch.setattr(store, "_load", lambda *a: (time.sleep(0.05), load(*a)))
+    load = store.load
+    monkeypatch.setattr(store, "load", lambda *a: (time.sleep(0.05), load(*a)))
     taken(store, 1, batch_size=100, data_seed=0)
     assert store.wait_seconds - before >= 0.05
 
