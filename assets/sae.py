@@ -14,6 +14,7 @@ from assets.failure import stated
 from pipeline.corpus.one_look import one_look
 from pipeline.errors import UserError
 from pipeline.orchestrate.cells import cell_request
+from pipeline.orchestrate.inputs import make_inputs
 from pipeline.orchestrate.partitions import grid
 from pipeline.orchestrate.requested import requested_partitions
 from pipeline.orchestrate.session import current_report, current_workspace
@@ -48,13 +49,15 @@ def sae(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """One SAE: a recipe and a seed, trained on one source.
 
     SAEs of one source that are asked for together are trained on one pass over its activations;
-    each equals the one trained by itself.
+    each equals the one trained by itself. What a recipe needs besides its source (further sites,
+    another SAE's dictionary) is made first where it is missing.
     """
     from pipeline.training.run import train_cells
 
     workspace, report = current_workspace(), current_report(context.log)
     with stated(), one_look():
         request = cell_request(workspace, context.partition_key, requested_partitions(context))
+        make_inputs(workspace, request.own, report=report)
         result = request.made_by(lambda cells: train_cells(workspace, cells, report=report))
     return dg.MaterializeResult(
         metadata=_metadata(result), check_results=[_integrity(result), _dead(result)]

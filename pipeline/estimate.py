@@ -77,6 +77,17 @@ def training_seconds(width: int, recipe: SaeConfig, rates: Rates) -> float:
     return recipe.tokens * 12 * width * recipe.n_latents / rates.train
 
 
+def through_model_seconds(recipe: SaeConfig, shape: ModelShape, rates: Rates) -> float | None:
+    """Seconds that the language model takes of a training through it, 0 where there is none.
+
+    A clean pass, a spliced one, and the gradient of that, which costs two.
+    """
+    if recipe.inputs != "token_rows":
+        return 0.0
+    flops = shape.flops_per_token(shape.n_layers or 1)
+    return None if flops is None else recipe.tokens * 4 * flops / rates.harvest
+
+
 def pass_seconds(rows: int, sites: Sequence[Site], shape: ModelShape, rates: Rates) -> float | None:
     """Seconds of one forward pass over `rows` tokens down to the deepest site."""
     flops = shape.flops_per_token(max(site.layer for site in sites) + 1)

@@ -14,13 +14,14 @@ from pipeline.estimate import (
     pass_seconds,
     sae_bytes,
     store_bytes,
+    through_model_seconds,
     training_seconds,
 )
 from pipeline.model_shape import ModelShape, check_layer, model_shape
 from pipeline.progress import Report
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import SaeKey, Source
-from pipeline.study.registry import Cell, Registry
+from pipeline.study.registry import Cell, Registry, needed_by
 from pipeline.workspace import Workspace
 
 DONE = "done"
@@ -111,7 +112,7 @@ class Plan:
 def make_plan(
     workspace: Workspace, registry: Registry, sources: Sequence[Source], keys: Sequence[SaeKey]
 ) -> Plan:
-    """The plan of every source × key.
+    """The plan of every source × key, and before them of what their recipes need besides.
 
     Raises StudyError or SiteError before anything runs: unknown names, a layer beyond the
     model's depth, a harvest budget beyond the corpus.
@@ -119,7 +120,7 @@ def make_plan(
     sources, keys = list(dict.fromkeys(sources)), list(dict.fromkeys(keys))
     for source in sources:
         check_layer(registry.models[registry.check_source(source).model], source)
-    cells = [registry.cell(source, key) for source in sources for key in keys]
+    sources, cells = _with_inputs(registry, sources, keys)
     names = list(dict.fromkeys(source.model for source in sources))
     shapes = {name: model_shape(registry.models[name]) for name in names}
     train_tokens = {name: _train_tokens(workspace, name, registry.models[name]) for name in names}
@@ -162,6 +163,21 @@ def pack_corpora(
         _rows(name, registry.models[name], _train_tokens(workspace, name, registry.models[name]))
     for name in names:
         pack_corpus(workspace, name, registry.models[name], report=report)
+
+
+def _with_inputs(
+    registry: Registry, sources: list[Source], keys: list[SaeKey]
+) -> tuple[list[Source], list[Cell]]:
+    """The sources with those that are read beside them, the cells behind those they need."""
+    asked = [registry.cell(source, key) for source in sources for key in keys]
+    further, saes = needed_by(asked)
+    for source in further:
+        check_layer(registry.models[source.model], source)
+    for cell in asked:
+        for site in cell.later_sites:
+            check_layer(cell.model, Source(cell.source.model, cell.source.weights, site))
+    cells = {cell.sae_id: cell for cell in [*saes, *asked]}
+    return list(dict.fromkeys([*sources, *further])), list(cells.values())
 
 
 def _variant(source: Source) -> tuple[str, str]:
@@ -228,8 +244,14 @@ def _cell_work(workspace: Workspace, cell: Cell, rows: int | None, *, is_packed:
         cell,
         training_state(workspace, cell) if is_packed else MISSING,
         evaluation_state(workspace, cell) if is_packed else MISSING,
-        cell.recipe.tokens / rows if rows else None,
+        _epochs(cell, rows),
     )
+
+
+def _epochs(cell: Cell, rows: int | None) -> float | None:
+    """Passes over what the SAE is trained on: token rows, or a dictionary's rows."""
+    rows = cell.dictionary.recipe.n_latents if cell.dictionary else rows
+    return cell.recipe.tokens / rows if rows else None
 
 
 def _bytes(
@@ -262,7 +284,7 @@ def _seconds(plan: Plan, shapes: dict[str, ModelShape]) -> float | None:
         for work in cells:
             if work.to_train:
                 seconds = width and training_seconds(width, work.cell.recipe, plan.rates)
-                parts.append(seconds)
+                parts += [seconds, through_model_seconds(work.cell.recipe, shape, plan.rates)]
         todo = [work.cell for work in cells if work.to_evaluate]
         if todo:
             tokens = todo[0].evaluation.tokens

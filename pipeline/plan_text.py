@@ -13,10 +13,16 @@ _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 def plan_lines(plan: Plan) -> list[str]:
     """The plan in words, one line per source and the sums."""
     n_there = len(plan.cells) - len(plan.missing_cells)
-    lines = [
+    full = len(plan.sources) * len(plan.keys) == len(plan.cells)
+    product = (
         f"{_count(len(plan.sources), 'source')} × {_count(len(plan.keys), 'SAE')} = "
-        f"{_count(len(plan.cells), 'cell')}; there already: {n_there}"
-    ]
+        f"{_count(len(plan.cells), 'cell')}"
+    )
+    with_inputs = (
+        f"{_count(len(plan.cells), 'cell')} on {_count(len(plan.sources), 'source')}, with what "
+        "recipes need besides"
+    )
+    lines = [f"{product if full else with_inputs}; there already: {n_there}"]
     lines += [f"  {_source_line(plan, i)}" for i in range(len(plan.sources))]
     lines += [f"work   {line}" for line in _work_lines(plan)]
     lines.append(f"disk   {_amount(plan.bytes, 'B')}")
@@ -62,7 +68,9 @@ def _source_line(plan: Plan, number: int) -> str:
     parts += [f"to evaluate: {_some(judge)}"] if judge else []
     bad = [str(c.cell.key) for c in cells if c.training == DIVERGED]
     parts += [f"diverged: {_some(bad)}"] if bad else []
-    if all(c.exists for c in cells):
+    if not cells:
+        parts.append("read by SAEs of other sites")
+    elif all(c.exists for c in cells):
         parts.append("all SAEs exist")
     return f"{work.source}: {'; '.join(parts)}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.catalog.columns import Column, Table, columns
 from pipeline.catalog.evaluation_tables import EVALUATION_TABLES
+from pipeline.catalog.site_tables import SITE_TABLES
 
 __all__ = ["COMMITS", "RUN", "SHOWS_FROM", "TABLES", "Column", "Table"]
 
@@ -64,6 +65,8 @@ _SAES = Table(
         "weights_seed b",
         "site v",
         "layer b",
+        "further_inputs v sites it is trained on besides its own, or the SAE whose dictionary it "
+        "reads; NULL for none",
         "recipe v name of the recipe",
         "architecture v architecture of the recipe",
         "seed b seed of initialisation and of every draw inside the SAE",
@@ -136,6 +139,7 @@ TABLES: dict[str, Table] = {
         _SAES,
         _TRAINING_CURVE,
         *EVALUATION_TABLES,
+        *SITE_TABLES,
         _SHUFFLE_QUALITY,
         COMMITS,
     )

@@ -38,6 +38,11 @@ class LanguageModel:
         return self.model.get_submodule(self.layout.trunk)
 
     @property
+    def vocabulary(self) -> int:
+        """How many token ids it embeds."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
     def n_layers(self) -> int:
         """How many decoder blocks it has."""
         return self.layout.n_layers

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pipeline.language_model.capture import tapped
+from pipeline.language_model.layout import Tap
 from pipeline.language_model.model import LanguageModel
 from pipeline.study.names import Site
 
@@ -69,15 +71,31 @@ def spliced_losses(
 
     Raises SiteError for a site that the model does not have.
     """
-    tap = lm.layout.tap(site)
+    with torch.inference_mode():
+        return spliced_at(lm, tokens, {site: edit}, keep)
+
+
+def spliced_at(
+    lm: LanguageModel, tokens: Tensor, edits: Mapping[Site, Edit], keep: Tensor
+) -> Tensor:
+    """The same with several sites replaced in one pass; what gradients are kept is the caller's.
+
+    An edit sees what the earlier ones have left at its site.
+    """
     kept = keep.to(lm.device)[..., None]
 
-    def replace(value: Tensor) -> Tensor:
-        seen = value.reshape(*tokens.shape, tap.width)
-        edited = edit(seen * tap.scale if tap.scale != 1.0 else seen).to(seen.dtype)
-        if tap.scale != 1.0:
-            edited = edited / tap.scale
-        return torch.where(kept, seen, edited).reshape(value.shape)
+    def replacing(tap: Tap, edit: Edit) -> Edit:
+        def replace(value: Tensor) -> Tensor:
+            seen = value.reshape(*tokens.shape, tap.width)
+            edited = edit(seen * tap.scale if tap.scale != 1.0 else seen).to(seen.dtype)
+            if tap.scale != 1.0:
+                edited = edited / tap.scale
+            return torch.where(kept, seen, edited).reshape(value.shape)
 
-    with torch.inference_mode(), tapped(lm.model, tap, replace):
+        return replace
+
+    with ExitStack() as hooks:
+        for site, edit in edits.items():
+            tap = lm.layout.tap(site)
+            hooks.enter_context(tapped(lm.model, tap, replacing(tap, edit)))
         return lm.model(input_ids=tokens.to(lm.device), use_cache=False).logits

@@ -52,7 +52,8 @@ class CellRequest:
 def cell_request(workspace: Workspace, own: str, requested: Sequence[str]) -> CellRequest:
     """The request of a grid partition; raises StudyError for a key nobody can make.
 
-    Cells of `requested` that cannot be made are left to their own runs, which say why.
+    Cells of `requested` that cannot be made are left to their own runs, which say why; so are
+    those that need other inputs, which could not share the pass.
     """
     registry = Registry.load(workspace)
     cell = _cell(registry, own)
@@ -60,10 +61,16 @@ def cell_request(workspace: Workspace, own: str, requested: Sequence[str]) -> Ce
     for text in requested:
         if text != own and split_cell_key(text)[0] == str(cell.source):
             try:
-                together.append(_cell(registry, text))
+                other = _cell(registry, text)
             except UserError:
                 continue
+            if _inputs(other) == _inputs(cell):
+                together.append(other)
     return CellRequest(cell, tuple(together))
+
+
+def _inputs(cell: Cell) -> tuple[object, ...]:
+    return cell.further_sources, cell.dictionary
 
 
 def _cell(registry: Registry, partition: str) -> Cell:

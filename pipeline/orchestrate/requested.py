@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from pipeline.errors import StudyError
+from pipeline.orchestrate.inputs import sources_of_cells
+from pipeline.orchestrate.session import current_workspace
 from pipeline.study.config import ModelConfig
 from pipeline.study.registry import Registry
 from pipeline.workspace import Workspace
@@ -15,6 +17,7 @@ from pipeline.workspace import Workspace
 TOGETHER_TAG = "sae/together"
 MODELS_TAG = "sae/models"
 _BACKFILL_TAG = "dagster/backfill"
+_ACTIVATIONS, _SAES = dg.AssetKey("activations"), dg.AssetKey("sae")
 
 
 def together_tag(partitions: Sequence[str]) -> dict[str, str]:
@@ -23,7 +26,10 @@ def together_tag(partitions: Sequence[str]) -> dict[str, str]:
 
 
 def requested_partitions(context: dg.AssetExecutionContext) -> list[str]:
-    """The run's own partitions of this asset, then the others that were asked for with them."""
+    """The run's own partitions of this asset, then the others that were asked for with them.
+
+    Activations are asked for by a backfill's SAEs too, where these read further sites.
+    """
     own = [str(key) for key in context.partition_keys]
     tags = context.run.tags
     more = list(json.loads(tags.get(TOGETHER_TAG, "[]")))
@@ -34,6 +40,9 @@ def requested_partitions(context: dg.AssetExecutionContext) -> list[str]:
         target = backfill.get_asset_backfill_data(graph).target_subset
         subset = target.get_partitions_subset(context.asset_key)
         more += sorted(str(key) for key in subset.get_partition_keys())
+        if context.asset_key == _ACTIVATIONS and _SAES in target.asset_keys:
+            cells = target.get_partitions_subset(_SAES).get_partition_keys()
+            more += [str(s) for s in sources_of_cells(current_workspace(), sorted(cells))]
     return list(dict.fromkeys([*own, *more]))
 
 

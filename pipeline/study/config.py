@@ -20,6 +20,7 @@ from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
 from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
+from pipeline.study.inputs import check_cycles, check_rows, inputs_of
 from pipeline.study.names import SaeKey, Site, Source, Weights, check_name
 from pipeline.study.recipes import recipe
 from pipeline.study.variants import UnknownSiteError, parse_sites, parse_weights
@@ -155,6 +156,12 @@ class Study(_Frozen):
             return recipes
         return {check_name(str(name), "recipe"): recipe(name, r) for name, r in recipes.items()}
 
+    @field_validator("recipes")
+    @classmethod
+    def _no_circles(cls, recipes: dict[str, Any]) -> dict[str, Any]:
+        check_cycles(recipes)
+        return recipes
+
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, texts: list[str]) -> list[str]:
@@ -175,6 +182,15 @@ class Study(_Frozen):
     @classmethod
     def _distinct_seeds(cls, seeds: list[int]) -> list[int]:
         return _distinct(seeds, "seed")
+
+    @model_validator(mode="after")
+    def _inputs_can_be_made(self) -> Study:
+        for source in self.sources():
+            context = self.models[source.model].context
+            for name, chosen in self.recipes.items():
+                inputs_of(source, chosen)
+                check_rows(name, chosen, model=source.model, context=context)
+        return self
 
     def sources(self) -> list[Source]:
         """Every source of the study: models × weights × sites."""

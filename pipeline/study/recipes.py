@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StudyError, did_you_mean
 from pipeline.study.explain import validated
+from pipeline.study.inputs import check_names
 
 if TYPE_CHECKING:
     from sae_core.config import SaeConfig
@@ -39,7 +40,9 @@ def recipe(name: str, fields: Any) -> SaeConfig:
     for field in fields:
         if field not in own.model_fields:
             _refuse_foreign(f"{where}.{field}", str(field), given)
-    return validated(own, dict(fields), "", path=(where,))
+    made = validated(own, dict(fields), "", path=(where,))
+    check_names(name, made)
+    return made
 
 
 def _refuse_foreign(where: str, field: str, given: str) -> None:

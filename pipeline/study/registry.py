@@ -20,8 +20,9 @@ from pipeline.hashing import short
 from pipeline.locks import turn
 from pipeline.model_shape import known_site_listing
 from pipeline.study.config import EvaluationConfig, ModelConfig, Study, study_hash
-from pipeline.study.names import SaeKey, Source
-from pipeline.study.recipes import recipe
+from pipeline.study.inputs import check_cycles, check_rows, inputs_of
+from pipeline.study.names import SaeKey, Site, Source
+from pipeline.study.recipes import recipe as recipe_of
 from pipeline.study.variants import UnknownSiteError, parse_site, parse_weights
 from pipeline.workspace import Workspace
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One SAE to be: a source and a key with everything that determines the result."""
+    """One SAE to be: a source and a key with everything that determines the result.
+
+    `dictionary` is the SAE whose decoder rows it is trained on, where its recipe names one.
+    """
 
     source: Source
     key: SaeKey
@@ -40,6 +44,17 @@ class Cell:
     data_seed: int
     evaluation: EvaluationConfig
     study: str
+    dictionary: Cell | None = None
+
+    @property
+    def further_sources(self) -> tuple[Source, ...]:
+        """The sources whose activations stand beside its own in a batch."""
+        return inputs_of(self.source, self.recipe).sites
+
+    @property
+    def later_sites(self) -> tuple[Site, ...]:
+        """The sites that are compared while it is trained through the language model."""
+        return inputs_of(self.source, self.recipe).later_sites
 
     @property
     def sae_id(self) -> str:
@@ -78,7 +93,7 @@ class Registry:
     @cached_property
     def recipes(self) -> dict[str, SaeConfig]:
         """Recipe name -> configuration; loads the architectures' modules, which need torch."""
-        return {name: recipe(name, fields) for name, fields in self._contents("recipes").items()}
+        return {name: recipe_of(name, fields) for name, fields in self._contents("recipes").items()}
 
     @cached_property
     def studies(self) -> dict[str, Study]:
@@ -108,14 +123,19 @@ class Registry:
         self.check_source(source)
         self.check_key(key)
         owner = self._owner(source.model, key.recipe)
+        check_cycles(self.recipes)
+        recipe, model = self.recipes[key.recipe], self.models[source.model]
+        check_rows(key.recipe, recipe, model=source.model, context=model.context)
+        wanted = inputs_of(source, recipe).dictionary
         return Cell(
             source=source,
             key=key,
-            model=self.models[source.model],
-            recipe=self.recipes[key.recipe],
+            model=model,
+            recipe=recipe,
             data_seed=owner.content["data_seed"],
             evaluation=EvaluationConfig.model_validate(owner.content["evaluation"]),
             study=owner.study,
+            dictionary=None if wanted is None else self.cell(*wanted),
         )
 
     def _owner(self, model: str, recipe_name: str) -> Registration:
@@ -183,6 +203,27 @@ class Registry:
                 if was != now:
                     lines.append(f"data_seed: {was} in study {registration.study!r}, {now} here")
         return lines
+
+
+def needed_by(cells: Iterable[Cell]) -> tuple[list[Source], list[Cell]]:
+    """The further sources that cells need and the SAEs whose dictionaries they read.
+
+    With what those need in turn; an SAE stands behind the ones it needs. Sources and cells may be
+    among those that are asked for anyway.
+    """
+    sources: dict[Source, None] = {}
+    saes: dict[str, Cell] = {}
+
+    def visit(cell: Cell) -> None:
+        sources.update(dict.fromkeys(cell.further_sources))
+        if cell.dictionary is not None and cell.dictionary.sae_id not in saes:
+            visit(cell.dictionary)
+            sources[cell.dictionary.source] = None
+            saes[cell.dictionary.sae_id] = cell.dictionary
+
+    for cell in cells:
+        visit(cell)
+    return list(sources), list(saes.values())
 
 
 def register(workspace: Workspace, study: Study, *, yaml_text: str, replace: bool = False) -> None:

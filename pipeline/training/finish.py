@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pipeline.atomic import write_bytes
 from pipeline.catalog.provenance import code_commit, package_version
 from pipeline.catalog.write import new_run_id, write_run
-from pipeline.store.activation_store import ActivationStore
+from pipeline.study.registry import Cell
+from pipeline.training.data import TrainingData
 from pipeline.training.group import Member
 from pipeline.training.record import (
     SAE_FILE,
@@ -20,7 +21,7 @@ from pipeline.workspace import Workspace
 from sae_core.checkpoint import sae_to_bytes
 
 
-def finish_group(workspace: Workspace, members: Sequence[Member], store: ActivationStore) -> None:
+def finish_group(workspace: Workspace, members: Sequence[Member], store: TrainingData) -> None:
     """Makes the SAEs of members that end together exist: files, rows in one run, then done.json.
 
     A process killed in between leaves runs that the next command finishes from their last
@@ -45,7 +46,7 @@ def finish_group(workspace: Workspace, members: Sequence[Member], store: Activat
         write_done(member.run.folder, record)
 
 
-def _done(member: Member, store: ActivationStore) -> Done:
+def _done(member: Member, store: TrainingData) -> Done:
     trainee = member.trainee
     dead = trainee.since_fired >= trainee.config.dead_window
     final = member.curve.last() | {"dead_train": float(dead.double().mean())}
@@ -65,7 +66,7 @@ def _done(member: Member, store: ActivationStore) -> Done:
     )
 
 
-def _sae_row(member: Member, done: Done, store: ActivationStore) -> dict[str, object]:
+def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, object]:
     run, cell = member.run, member.run.cell
     source, recipe = cell.source, cell.recipe
     return {
@@ -78,6 +79,7 @@ def _sae_row(member: Member, done: Done, store: ActivationStore) -> dict[str, ob
         "weights_seed": source.weights.seed,
         "site": str(source.site),
         "layer": source.site.layer,
+        "further_inputs": _further_inputs(cell),
         "recipe": cell.key.recipe,
         "architecture": recipe.architecture,
         "seed": cell.key.seed,
@@ -97,6 +99,13 @@ def _sae_row(member: Member, done: Done, store: ActivationStore) -> dict[str, ob
         "dead_train": done.final["dead_train"],
         "status": done.status,
     }
+
+
+def _further_inputs(cell: Cell) -> str | None:
+    if cell.dictionary is not None:
+        return cell.dictionary.sae_id
+    sites = [source.site for source in cell.further_sources] or cell.later_sites
+    return ", ".join(map(str, sites)) or None
 
 
 def _curve_rows(member: Member) -> list[dict[str, object]]:

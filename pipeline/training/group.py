@@ -12,7 +12,6 @@ import torch
 
 from pipeline.errors import CheckpointError, UserError
 from pipeline.progress import Progress, Report
-from pipeline.store.activation_store import ActivationStore
 from pipeline.training.checkpoint import (
     Standing,
     TrainingCheckpoint,
@@ -20,6 +19,7 @@ from pipeline.training.checkpoint import (
     write_checkpoint,
 )
 from pipeline.training.curve import Curve
+from pipeline.training.data import TrainingData, language_model_of
 from pipeline.training.identity import Run
 from sae_core.engine import TrainReport, train
 from sae_core.trainee import Trainee
@@ -78,7 +78,7 @@ class Member:
         self.saved_step = self.trainee.step_count
 
 
-def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Member:
+def member_of(run: Run, store: TrainingData, *, device: torch.device) -> Member:
     """The run's trainee, new or exactly as its last checkpoint left it."""
     recipe = run.cell.recipe
     rows = None
@@ -89,6 +89,8 @@ def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Memb
             recipe,
             name=run.name,
             statistics=store.statistics,
+            further=store.further_statistics,
+            language_model=language_model_of(store),
             seed=run.draws_seed,
             init_rows=rows,
             device=device,
@@ -110,7 +112,7 @@ def member_of(run: Run, store: ActivationStore, *, device: torch.device) -> Memb
 
 def train_group(
     members: Sequence[Member],
-    store: ActivationStore,
+    store: TrainingData,
     *,
     device: torch.device,
     report: Report,
@@ -222,7 +224,7 @@ def _stopped(members: Sequence[Member]) -> TrainingStopped:
 class _Clock:
     """Seconds and seconds of waiting for data since the last lap; `skip` leaves a time out."""
 
-    def __init__(self, store: ActivationStore) -> None:
+    def __init__(self, store: TrainingData) -> None:
         self._store = store
         self.skip()
 

@@ -87,6 +87,8 @@ def write_config(run: Run) -> None:
             "sae_hash": run.sae_hash,
             "source": str(cell.source),
             "source_hash": run.source_hash,
+            "further_sources": {str(source): hash_ for source, hash_ in run.further},
+            "dictionary": _dictionary(run),
             "recipe": cell.key.recipe,
             "config": cell.recipe.model_dump(mode="json"),
             "seed": cell.key.seed,
@@ -100,6 +102,11 @@ def write_config(run: Run) -> None:
             },
         },
     )
+
+
+def _dictionary(run: Run) -> dict[str, str] | None:
+    of = run.dictionary
+    return None if of is None else {"sae": of.name, "sae_hash": of.sae_hash}
 
 
 def read_done(folder: Path, sae_hash: str) -> Done | None:

@@ -65,8 +65,9 @@ def train_cells(
     """The trained SAEs of these cells, all of one source, in the same order.
 
     What is there already is reused without reading anything; what has a checkpoint continues from
-    it, bit for bit as if never interrupted; the rest starts. SAEs of one data seed and batch size
-    that stand at the same step are trained together on one pass. `stop` is asked at every report.
+    it, bit for bit as if never interrupted; the rest starts. SAEs of one data seed, batch size and
+    set of inputs that stand at the same step are trained together on one pass. `stop` is asked at
+    every report.
     Raises WorkspaceError where another process trains one of them, StoreError without activations,
     CheckpointError for a damaged checkpoint, DiskFullError, and TrainingStopped when stopped.
     """
@@ -126,17 +127,17 @@ def _train(
     interval: CheckpointInterval | None,
 ) -> None:
     """Trains the runs group by group; an SAE exists, rows and all, as soon as its budget ends."""
-    from pipeline.store.activation_store import ActivationStore
+    from pipeline.training.data import open_data
     from pipeline.training.device import training_device
     from pipeline.training.finish import finish_group
     from pipeline.training.group import CheckpointInterval, member_of, train_group
 
-    store = ActivationStore.open(workspace, runs[0].cell.source, runs[0].source_hash)
     device = training_device(runs[0].cell.model.device)
     for run in runs:
         sweep_leftovers(run.folder)
         write_config(run)
     for group in _groups(runs):
+        store = open_data(workspace, group[0])
         members = [member_of(run, store, device=device) for run in group]
         train_group(
             members,
@@ -150,16 +151,22 @@ def _train(
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that can share a pass: of one data seed and batch size, standing at the same step."""
+    """Runs that can share a pass: of one data seed, batch size and data, at the same step."""
     from pipeline.training.checkpoint import read_standing
+    from pipeline.training.data import data_key
 
-    groups: dict[tuple[int, int, int], list[Run]] = {}
+    groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         standing = read_standing(run.folder, run.sae_hash)
         step = standing.step if standing else 0
-        key = (run.cell.data_seed, run.cell.recipe.batch_size, step)
+        key = (run.cell.data_seed, run.cell.recipe.batch_size, step, data_key(run))
         groups.setdefault(key, []).append(run)
-    return list(groups.values())
+    # An SAE whose dictionary another one reads is finished before that one is opened.
+    return sorted(groups.values(), key=lambda group: _depth(group[0]))
+
+
+def _depth(run: Run) -> int:
+    return 0 if run.dictionary is None else 1 + _depth(run.dictionary)
 
 
 def _result(run: Run, *, reused: bool) -> TrainingResult:

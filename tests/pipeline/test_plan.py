@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import StudyError, UserError
+from pipeline.errors import SiteError, StudyError, UserError
 from pipeline.estimate import ASSUMED_FLOPS_PER_SECOND
 from pipeline.model_shape import model_shape
 from pipeline.plan import Plan, make_plan, pack_corpora
@@ -226,3 +226,51 @@ def test_unknown_seeds_are_new_partitions_not_errors(states: States, workspace: 
     source = Source.parse("lm.trained.resid_post.0")
     plan = make_plan(workspace, Registry.load(workspace), [source], [SaeKey("short", 99)])
     assert plan.cells[0].cell.key.seed == 99
+
+
+def planned_with(workspace: Workspace, recipes: str, sources: list[str], keys: list[str]) -> Plan:
+    text = STUDY.replace("study: tiny", "study: more").replace("recipes:\n", f"recipes:\n{recipes}")
+    register(workspace, parse_study(text, "test"), yaml_text=text)
+    registry = Registry.load(workspace)
+    chosen = [Source.parse(source) for source in sources]
+    return make_plan(workspace, registry, chosen, [SaeKey.parse(key) for key in keys])
+
+
+TRANSCODER = "  tc: {architecture: transcoder, n_latents: 9, k: 2, tokens: 99, write_site: SITE}\n"
+
+
+def test_a_site_that_a_recipe_writes_is_harvested_in_the_same_pass(
+    states: States, workspace: Workspace
+) -> None:
+    recipes = TRANSCODER.replace("SITE", "mlp_out")
+    plan = planned_with(workspace, recipes, ["lm.trained.resid_pre.1"], ["tc.s0", "short.s0"])
+    ((variant, works),) = plan.passes()
+    assert variant == ("lm", "trained")
+    assert [str(work.source.site) for work in works] == ["resid_pre.1", "mlp_out.1"]
+    assert [work.cell.sae_id for work in plan.cells] == [
+        "lm.trained.resid_pre.1/tc.s0",
+        "lm.trained.resid_pre.1/short.s0",
+    ]
+    text = "\n".join(plan_lines(plan))
+    assert "2 cells on 2 sources, with what recipes need besides" in text
+    assert "lm.trained.mlp_out.1: to harvest; read by SAEs of other sites" in text
+
+
+def test_a_layer_to_write_beyond_the_depth_is_refused(states: States, workspace: Workspace) -> None:
+    recipes = TRANSCODER.replace("SITE", "mlp_out.9")
+    with pytest.raises(SiteError, match=r"mlp_out\.9.*Allowed: 0 to 3"):
+        planned_with(workspace, recipes, ["lm.trained.resid_pre.1"], ["tc.s0"])
+
+
+def test_training_through_the_model_costs_passes_of_the_model(
+    states: States, workspace: Workspace
+) -> None:
+    recipes = "  e2e: {architecture: end_to_end, n_latents: 64, tokens: 2048}\n"
+    recipes += "  relu: {architecture: relu, n_latents: 64, tokens: 2048}\n"
+    through, plain = (
+        planned_with(workspace, recipes, ["lm.trained.resid_pre.1"], [key]).seconds
+        for key in ("e2e.s0", "relu.s0")
+    )
+    shape = model_shape(ModelConfig(path="embedded"))
+    flops = 4 * 2048 * shape.flops_per_token(shape.n_layers)
+    assert through - plain == pytest.approx(flops / ASSUMED_FLOPS_PER_SECOND)

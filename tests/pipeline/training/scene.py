@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,9 +18,10 @@ from sae_core.statistics import SourceStatistics
 from sae_core.toy import Superposition, statistics_of
 
 WIDTH, LATENTS, BATCH, STEPS = 16, 48, 64, 30
-ARCHITECTURES = ("relu", "topk", "batch_topk")
+ARCHITECTURES = ("relu", "topk", "batch_topk", "transcoder")
 SOURCE = Source("toy", Weights.parse("trained"), Site.parse("resid_post.1"))
 _OWN = {"relu": {"l1": 0.05}, "topk": {"k": 4}, "batch_topk": {"k": 4}}
+_OWN["transcoder"] = {"k": 4, "write_site": "mlp_out"}
 
 
 def cell(
@@ -47,6 +49,7 @@ class ToyStore:
 
     width = WIDTH
     n_rows = 1024
+    further_statistics = ()
 
     def __init__(self, on_batch: Callable[[int], None] = lambda number: None) -> None:
         self.wait_seconds = 0.0
@@ -63,15 +66,33 @@ class ToyStore:
         return tokens / self.n_rows
 
     def calibration(self, max_rows: int | None = None) -> Iterator[torch.Tensor]:
-        yield self._toy.sample(min(256, max_rows or 256), step=1)
+        yield self._sample(min(256, max_rows or 256), step=1)
 
     def batches(self, *, batch_size: int, data_seed: int, start: int = 0) -> Iterator[torch.Tensor]:
         self.opened.append(start)
         number = start
         while True:
             self._on_batch(number)
-            yield self._toy.sample(batch_size, step=1000 * data_seed + number + 2)
+            yield self._sample(batch_size, step=1000 * data_seed + number + 2)
             number += 1
+
+    def _sample(self, n: int, *, step: int) -> torch.Tensor:
+        return self._toy.sample(n, step=step)
+
+
+class AlignedToy(ToyStore):
+    """The toy store with further sites beside it: the same features, by other directions."""
+
+    def __init__(self, stores: Sequence[ToyStore]) -> None:
+        super().__init__(stores[0]._on_batch)
+        self._views = [replace(self._toy, view=view) for view in range(len(stores))]
+
+    @property
+    def further_statistics(self) -> tuple[SourceStatistics, ...]:
+        return tuple(statistics_of(view.sample(512, step=0)) for view in self._views[1:])
+
+    def _sample(self, n: int, *, step: int) -> torch.Tensor:
+        return torch.cat([view.sample(n, step=step) for view in self._views], 1)
 
 
 def install(
@@ -82,6 +103,7 @@ def install(
     pack = importlib.import_module("pipeline.corpus.pack")
     patch(pack, "open_corpus", lambda *arguments: object())
     stores = importlib.import_module("pipeline.store.activation_store")
+    patch(importlib.import_module("pipeline.training.data"), "AlignedStores", AlignedToy)
     patch(harvest, "source_hash", lambda *arguments: source_hash)
     patch(stores.ActivationStore, "open", lambda *arguments: store)
 
