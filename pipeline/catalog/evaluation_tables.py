@@ -58,7 +58,7 @@ LATENTS = Table(
         "is_dead_eval o never active on the held-out tokens",
         "is_dead_train o not active within the dead window at the end of training",
         "decoder_norm d norm of its decoder row",
-        "encoder_decoder_cosine d cosine of its encoder and decoder rows",
+        "encoder_decoder_cosine d cosine of its encoder and decoder rows; NULL in a transcoder",
         "token_entropy d entropy in nats of the tokens it fires on; grows with n_fires",
         "top_token b id of the token it fires on most often",
         "top_token_share d share of its fires on that token: near 1 for a single-token latent",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.identity import Evaluation
-from pipeline.evaluation.measuring import counted
+from pipeline.evaluation.measuring import counted, why_not
 from pipeline.evaluation.rows import Row
 from pipeline.evaluation.tables import DocumentTables
 from sae_core.bootstrap import interval, resample_counts, seed_weights
@@ -52,6 +52,8 @@ class Resampled:
     def _compute(self, evaluation: Evaluation, tables: DocumentTables) -> dict[str, Sample]:
         found: dict[str, Sample] = {}
         for name, metric in metrics().items():
+            if why_not(metric, evaluation.cell) is not None:
+                continue
             if not isinstance(metric, TokenMetric):
                 for number, (m, replicates) in counted(name, tables, self.settings).items():
                     found[number] = Sample(m.value, replicates, m.reason)

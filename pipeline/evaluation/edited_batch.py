@@ -78,13 +78,14 @@ def edited_batch(
         clean = predictions(logits, tokens)
     else:
         x = forwards.activations(tokens)
-    edited = _edited(x, batch.special.to(x.device), place.max_norm)
+    edited = edited_tokens(x, batch.special.to(x.device), place.max_norm)
     keep = scored(batch.tokens, batch.documents, held_out.special_ids)
     documents, predicted = batch.documents[edited.cpu()], batch.documents[:, 1:][keep]
     return EditedBatch(forwards, batch, tokens, x, edited, clean, keep, documents, predicted)
 
 
-def _edited(x: torch.Tensor, special: torch.Tensor, max_norm: float | None) -> torch.Tensor:
+def edited_tokens(x: torch.Tensor, special: torch.Tensor, max_norm: float | None) -> torch.Tensor:
+    """Which tokens (b, t) of activations (b, t, d) every edit changes."""
     norms = torch.linalg.vector_norm(x.float(), dim=2)
     usable = torch.isfinite(norms) & ~special
     return usable if max_norm is None else usable & (norms <= max_norm)

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.evaluation.dictionary_sweep import NO_LANGUAGE_MODEL, ON_ROWS
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.tables import DocumentTables, LatentSums, version_text
 from pipeline.study.config import EvaluationConfig
+from pipeline.study.registry import Cell
 from sae_core.bootstrap import interval, resample_counts
 from sae_core.group_jackknife import group_replicates
-from sae_core.metrics import definitions, metrics
+from sae_core.metrics import Metric, definitions, metrics
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.firing_metric import Firing, FiringMetric
 from sae_core.metrics.match_metric import MatchMetric, MatchSeen
@@ -41,14 +43,32 @@ def numbers(evaluation: Evaluation, found: DocumentTables) -> dict[str, Measured
     counts = resample_counts(len(found.documents), settings.bootstrap, seed=settings.bootstrap_seed)
     measured: dict[str, Measured] = {}
     for name, metric in metrics().items():
-        if isinstance(metric, TokenMetric):
+        reason = why_not(metric, evaluation.cell)
+        if reason is not None:
+            measured |= {d.name: Measured(None, reason=reason) for d in metric.definitions}
+        elif isinstance(metric, TokenMetric):
             measured |= measure(metric, found.tables[name], counts, evaluation.setting)
         else:
             for number, (point, replicates) in counted(name, found, settings).items():
                 measured[number] = _with_interval(point, replicates)
-    return measured
+    if evaluation.cell.dictionary is None:
+        return measured
+    return {name: replace(m, reason=m.reason or ON_ROWS) for name, m in measured.items()}
 
 
+def why_not(metric: Metric, cell: Cell) -> str | None:
+    """Why a metric does not apply to a cell's SAE; None where it does."""
+    if cell.dictionary is not None:
+        if isinstance(metric, TokenMetric) and metric.of == "losses":
+            return NO_LANGUAGE_MODEL
+        if isinstance(metric, TallyMetric) and metric.of != "dictionary":
+            return NO_LANGUAGE_MODEL
+    if cell.further_sources and isinstance(metric, TallyMetric) and metric.of == "reconstruction":
+        return OTHER_SITES
+    return None
+
+
+OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
 
 

@@ -67,10 +67,20 @@ def pair_of(one: Cell, other: Cell) -> Pair | None:
         if one.key.recipe == other.key.recipe:
             return "other_seed" if one.key.seed != other.key.seed else None
         other_width = one.recipe.n_latents != other.recipe.n_latents
-        return "other_width" if one.key.seed == other.key.seed and other_width else None
+        of_the_same = _written(one) == _written(other)
+        same_seed = one.key.seed == other.key.seed
+        return "other_width" if same_seed and other_width and of_the_same else None
     variants = {one.source.weights.variant, other.source.weights.variant}
     twins = one.key == other.key and _TRAINED in variants and len(variants) > 1
     return "other_weights" if twins else None
+
+
+def _written(cell: Cell) -> tuple[object, ...]:
+    """What a dictionary's directions are of: only those of one kind can be compared."""
+    if cell.dictionary is not None:
+        return (cell.dictionary.sae_id,)
+    further = cell.further_sources
+    return (cell.source,) if not further else (cell.recipe.architecture, *further)
 
 
 def relatives_on_other_weights(workspace: Workspace, cell: Cell) -> list[Cell]:

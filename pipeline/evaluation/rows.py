@@ -59,8 +59,12 @@ def latent_rows(evaluation: Evaluation, found: DocumentTables) -> pyarrow.Table:
                 mask=np.full(f, dead_train is None),
             ),
             "decoder_norm": pa.array(latents.decoder_norm, pa.float64()),
-            "encoder_decoder_cosine": pa.array(latents.encoder_decoder_cosine, pa.float64()),
-            **_token_columns(found.tallies["token_statistics"]),
+            "encoder_decoder_cosine": pa.array(
+                latents.encoder_decoder_cosine,
+                pa.float64(),
+                mask=np.isnan(latents.encoder_decoder_cosine),
+            ),
+            **_token_columns(found.tallies.get("token_statistics"), f),
             **_geometry_columns(found.tallies["dictionary_geometry"]),
         }
     )
@@ -74,11 +78,14 @@ def repeated(evaluation: Evaluation, n: int) -> dict[str, pyarrow.Array]:
     return {name: pa.array([getattr(evaluation, name)] * n, pa.string()) for name in names}
 
 
-def _token_columns(tally: Mapping[str, np.ndarray]) -> dict[str, pyarrow.Array]:
+def _token_columns(tally: Mapping[str, np.ndarray] | None, f: int) -> dict[str, pyarrow.Array]:
     import pyarrow as pa
 
-    silent = tally["n_fires"] == 0
     names = ("token_entropy", "top_token", "top_token_share")
+    if tally is None:  # measured on what are no tokens
+        types = (pa.float64(), pa.int64(), pa.float64())
+        return {name: pa.nulls(f, type_) for name, type_ in zip(names, types, strict=True)}
+    silent = tally["n_fires"] == 0
     return {name: pa.array(tally[name], mask=silent) for name in names}
 
 

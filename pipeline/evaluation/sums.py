@@ -52,7 +52,7 @@ class Candidate:
         return Subject(
             dictionary=sae.W_dec.detach(),
             bias=sae.decode(empty)[0].detach(),
-            input_scale=float(sae.input_scale),
+            input_scale=float(sae.written_scale.view(-1)[0]),
             n_documents=n_documents,
             vocabulary=vocabulary,
             calibration_frequency=self.calibration_frequency,
@@ -91,6 +91,15 @@ class Sums:
             if isinstance(metric, TokenMetric) and metric.of == kind:
                 per_token = metric.per_token(batch).cpu()
                 self.tables[name] = self._more(self.tables.get(name), per_token, documents)
+
+    def add_part(
+        self, part: Reconstruction, documents: torch.Tensor, names: Mapping[str, str]
+    ) -> None:
+        """Adds the columns of some metrics on a part of what is reconstructed, by other names."""
+        for name, metric in self.candidate.metrics.items():
+            if name in names and isinstance(metric, TokenMetric):
+                own, per_token = names[name], metric.per_token(part).cpu()
+                self.tables[own] = self._more(self.tables.get(own), per_token, documents)
 
     def add_seen(self, seen: Seen) -> None:
         """Adds a batch to every tally, and what fired to the latents' sums."""
@@ -153,7 +162,9 @@ class Sums:
         l0_histogram = self.group_l0.sum(0)
         seen = int(l0_histogram.nonzero().max()) + 1 if self.n_tokens else 1
         sae = self.candidate.sae
-        cosine = torch.nn.functional.cosine_similarity(sae.W_enc.detach(), sae.W_dec.detach())
+        cosine = torch.full((sae.n_latents,), torch.nan)  # not where other sites are written
+        if sae.reads == sae.writes:
+            cosine = torch.nn.functional.cosine_similarity(sae.W_enc.detach(), sae.W_dec.detach())
         return LatentSums(
             n_tokens=self.n_tokens,
             n_fires=self.n_fires.numpy(),

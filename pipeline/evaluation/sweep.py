@@ -42,7 +42,7 @@ def sweep(
 
     Raises UserError where no token can be edited.
     """
-    vocabulary = _vocabulary(lm)
+    vocabulary = lm.vocabulary
     sums = [Sums(one, len(held_out.documents), vocabulary) for one in candidates]
     losses = any(one.needs_losses for one in candidates)
     rows = rows_per_forward(batch_rows, held_out.tokens.shape[1], vocabulary)
@@ -65,10 +65,6 @@ def sweep(
 def rows_per_forward(batch_rows: int, context: int, vocabulary: int) -> int:
     """How many rows go through the LM at once: fewer where logits would take much memory."""
     return max(1, min(batch_rows, _LOGITS // (context * vocabulary)))
-
-
-def _vocabulary(lm: LanguageModel) -> int:
-    return int(lm.model.get_input_embeddings().weight.shape[0])
 
 
 def _measure(begun: EditedBatch, place: Place, sums: Sequence[Sums]) -> None:
@@ -104,13 +100,13 @@ def _reconstruct(one: Sums, begun: EditedBatch, mean: torch.Tensor) -> torch.Ten
     if not len(rows):
         return rows
     code = sae.encode(rows)
-    x_hat = sae.decode(code)
-    where = _exact(rows).device
+    x_hat = sae.reconstruct(rows, code)
+    where = exact(rows).device
     reconstruction = Reconstruction(
-        x=_exact(rows),
-        x_hat=_exact(x_hat),
+        x=exact(rows),
+        x_hat=exact(x_hat),
         code=type(code)(code.indices.to(where), code.values.to(where), code.n_latents),
-        decoder_norms=_exact(sae.W_dec).norm(dim=1),
+        decoder_norms=exact(sae.W_dec).norm(dim=1),
         center=mean.to(where),
     )
     one.add(reconstruction, begun.documents)
@@ -154,6 +150,6 @@ def _splice(one: Sums, begun: EditedBatch, code: SparseCode, zero: torch.Tensor)
             one.add_spliced(metric, name, losses, begun.predicted)
 
 
-def _exact(values: torch.Tensor) -> torch.Tensor:
+def exact(values: torch.Tensor) -> torch.Tensor:
     """In float64; Apple's GPUs do not know it, so there it is on the CPU."""
     return (values.cpu() if values.device.type == "mps" else values).double()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.catalog.write import new_run_id, write_run
 from pipeline.corpus.pack import PackedCorpus, open_corpus
 from pipeline.corpus.unigram import unigram_losses
 from pipeline.errors import UserError
 from pipeline.evaluation.curve_rows import frequency_cut_rows, progressive_rows
+from pipeline.evaluation.dictionary_sweep import dictionary_sweep
 from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
 from pipeline.evaluation.held_out import read_held_out
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.matches import write_match
-from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers
+from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers, why_not
 from pipeline.evaluation.pairing import Measurements, Pairing, pair_up
 from pipeline.evaluation.record import EvaluationRecord, write_record
 from pipeline.evaluation.rows import Row, latent_rows, metric_rows
+from pipeline.evaluation.site_rows import site_rows
+from pipeline.evaluation.sites_sweep import Places, sites_sweep
 from pipeline.evaluation.sums import Candidate
 from pipeline.evaluation.sweep import Place, sweep
 from pipeline.evaluation.tables import DocumentTables, read_tables, write_tables
@@ -25,12 +29,19 @@ from pipeline.language_model.load import load_language_model, load_tokenizer
 from pipeline.load_sae import load
 from pipeline.progress import Report
 from pipeline.store.activation_store import ActivationStore
+from pipeline.study.names import Site, Source
 from pipeline.study.registry import Cell
 from pipeline.training.dead import dead_when_training_ended
+from pipeline.training.dictionary_rows import DictionaryRows
 from pipeline.training.record import read_done
 from pipeline.workspace import Workspace
 from sae_core.firing_frequency import firing_frequency
 from sae_core.metrics.definition import Measured
+from sae_core.metrics.tally_metric import TallyMetric
+from sae_core.metrics.token_metric import TokenMetric
+
+if TYPE_CHECKING:
+    import torch
 
 
 def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Report) -> None:
@@ -61,15 +72,10 @@ def _tables(
 ) -> dict[str, DocumentTables]:
     """Sums of SAEs of one source by id, measured where they are missing beside the SAE."""
     known = {one.sae: read_tables(one.folder, one.tables_hash) for one in evaluations}
-    groups: dict[tuple[int, int], list[Evaluation]] = {}
-    for one in evaluations:
-        settings = one.cell.evaluation
-        if missing_metrics(known[one.sae], settings.curve_tokens):
-            groups.setdefault((settings.tokens, settings.curve_tokens), []).append(one)
-    for (n_tokens, _), group in sorted(groups.items()):
-        store = ActivationStore.open(workspace, group[0].cell.source, group[0].run.source_hash)
-        candidates = [_candidate(one, known[one.sae], store) for one in group]
-        found = _sweep(workspace, group[0], store, candidates, n_tokens, report=report)
+    missing = [one for one in evaluations if _wanted(one, known[one.sae])]
+    for group in _groups(missing):
+        candidates = [_candidate(workspace, one, known[one.sae]) for one in group]
+        found = _measured(workspace, group[0], candidates, report=report)
         for one in group:
             before, now = known[one.sae], found[one.sae]
             known[one.sae] = before.with_more(now) if before else now
@@ -77,43 +83,72 @@ def _tables(
     return {sae: tables for sae, tables in known.items() if tables is not None}
 
 
-def _candidate(one: Evaluation, known: DocumentTables | None, store: ActivationStore) -> Candidate:
+def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
+    """Those that one sweep can measure: on as many tokens, of the same sites or dictionary."""
+    groups: dict[tuple[object, ...], list[Evaluation]] = {}
+    for one in evaluations:
+        settings = one.cell.evaluation
+        # Architectures of several sites differ in which of them they read and write.
+        roles = one.cell.recipe.architecture if one.run.further else None
+        inputs = one.run.dictionary.sae_hash if one.run.dictionary else one.run.further
+        key = (settings.tokens, settings.curve_tokens, inputs, roles)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def _wanted(one: Evaluation, known: DocumentTables | None) -> dict[str, TokenMetric | TallyMetric]:
+    """The metrics that apply to an SAE and are not measured yet."""
+    missing = missing_metrics(known, one.cell.evaluation.curve_tokens)
+    return {name: metric for name, metric in missing.items() if not why_not(metric, one.cell)}
+
+
+def _candidate(workspace: Workspace, one: Evaluation, known: DocumentTables | None) -> Candidate:
+    def frequency() -> torch.Tensor:
+        store = _store(workspace, one.cell.source, one.run.source_hash)
+        return firing_frequency(sae, store.calibration())
+
     window = one.cell.recipe.dead_window
     sae = load(one.folder)
-    curve_tokens = one.cell.evaluation.curve_tokens
     return Candidate(
         name=one.sae,
         sae=sae,
-        metrics=missing_metrics(known, curve_tokens),
+        metrics=_wanted(one, known),
         dead_train=dead_when_training_ended(one.folder, one.sae_hash, dead_window=window),
-        calibration_frequency=lambda: firing_frequency(sae, store.calibration()),
-        curve_tokens=curve_tokens,
+        calibration_frequency=frequency,
+        curve_tokens=one.cell.evaluation.curve_tokens,
     )
 
 
-def _sweep(
-    workspace: Workspace,
-    one: Evaluation,
-    store: ActivationStore,
-    candidates: Sequence[Candidate],
-    n_tokens: int,
-    *,
-    report: Report,
+def _measured(
+    workspace: Workspace, one: Evaluation, candidates: Sequence[Candidate], *, report: Report
 ) -> dict[str, DocumentTables]:
+    """What the candidates, which `one` is the first of, are measured on."""
+    if one.run.dictionary is not None:
+        rows = DictionaryRows.open(one.run.dictionary).rows
+        return dictionary_sweep(rows, one.run.dictionary.sae_hash, candidates, report=report)
     source, model = one.cell.source, one.cell.model
     corpus = _corpus(workspace, one.cell)
     lm = load_language_model(model, source.weights)
-    vocabulary = int(lm.model.get_input_embeddings().weight.shape[0])
-    place = Place(
-        site=source.site,
-        mean=store.statistics.mean,
-        max_norm=store.manifest.calibration.max_norm,
-        unigram=unigram_losses(corpus, vocabulary),
-    )
+    unigram = unigram_losses(corpus, lm.vocabulary)
+    sources = [(source, one.run.source_hash), *one.run.further]
+    places = [_place(each.site, _store(workspace, each, hash_), unigram) for each, hash_ in sources]
     for candidate in candidates:
         candidate.sae.to(lm.device)
-    held_out = read_held_out(corpus, n_tokens)
-    return sweep(lm, place, candidates, held_out, batch_rows=model.batch_rows, report=report)
+    held_out, size = read_held_out(corpus, one.cell.evaluation.tokens), model.batch_rows
+    if len(places) == 1:
+        return sweep(lm, places[0], candidates, held_out, batch_rows=size, report=report)
+    sae = candidates[0].sae
+    several = Places(tuple(places), sae.reads, sae.writes)
+    return sites_sweep(lm, several, candidates, held_out, batch_rows=size, report=report)
+
+
+def _store(workspace: Workspace, source: Source, source_hash: str) -> ActivationStore:
+    return ActivationStore.open(workspace, source, source_hash)
+
+
+def _place(site: Site, store: ActivationStore, unigram: torch.Tensor) -> Place:
+    limit = store.manifest.calibration.max_norm
+    return Place(site, store.statistics.mean, limit, unigram)
 
 
 def _examples(
@@ -121,6 +156,7 @@ def _examples(
 ) -> dict[str, object]:
     import pyarrow as pa
 
+    evaluations = [one for one in evaluations if one.cell.dictionary is None]
     if not evaluations:
         return {}
     cell = evaluations[0].cell
@@ -157,14 +193,21 @@ def _rows(
         measured += metric_rows(one, found)
     sound = [one for one in missing if one.sae in sums.known]
     latents = [latent_rows(one, sums.of(one)) for one in sound]
-    documents = [document_rows(one, sums.of(one)) for one in sound]
     matched = [rows for match in pairing.matches for rows in match.latent_rows()]
+    of_text = [one for one in sound if one.cell.dictionary is None]
+    of_one_site = [one for one in of_text if not one.run.further]
+    documents = [document_rows(one, sums.of(one)) for one in of_text]
     return {
+        **site_rows((one, sums.of(one)) for one in sound),
         "metrics": measured,
         "latents": pa.concat_tables(latents) if latents else [],
         "document_sums": pa.concat_tables(documents) if documents else [],
-        "frequency_cuts": [row for one in sound for row in frequency_cut_rows(one, sums.of(one))],
-        "progressive_code": [row for one in sound for row in progressive_rows(one, sums.of(one))],
+        "frequency_cuts": [
+            row for one in of_one_site for row in frequency_cut_rows(one, sums.of(one))
+        ],
+        "progressive_code": [
+            row for one in of_one_site for row in progressive_rows(one, sums.of(one))
+        ],
         "dictionary_matches": [match.row for match in pairing.matches],
         "latent_matches": pa.concat_tables(matched) if matched else [],
         "comparisons": list(pairing.comparisons),

@@ -141,4 +141,6 @@ def _definitions() -> tuple[MetricDefinition, ...]:
     return tuple(found)
 
 
-METRIC = TallyMetric(definitions=_definitions(), version=1, start=_start, values=_values)
+METRIC = TallyMetric(
+    definitions=_definitions(), version=1, start=_start, of="dictionary", values=_values
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sae_core.metrics.definition import Measured, MetricDefinition
 
@@ -78,7 +78,8 @@ class TallyMetric:
     `start` begins a tally; `values` gives the numbers of `definitions` from its arrays.
     `splices`: whether tallies are `SplicingTally`; their losses join the arrays as
     `losses/<name>` (D, 1 + 3): per document the predictions, and sums of clean, spliced and
-    zero-ablated loss.
+    zero-ablated loss. `of` what it looks at: the dictionary alone; codes and their tokens;
+    reconstructions, which it takes for bias + Σ values · dictionary rows in place of x.
     """
 
     definitions: tuple[MetricDefinition, ...]
@@ -86,6 +87,7 @@ class TallyMetric:
     start: Callable[[Subject], Tally]
     values: Callable[[Mapping[str, np.ndarray]], Mapping[str, Measured]]
     splices: bool = False
+    of: Literal["dictionary", "code", "reconstruction"] = "reconstruction"
 
 
 def no_values(arrays: Mapping[str, np.ndarray]) -> Mapping[str, Measured]:

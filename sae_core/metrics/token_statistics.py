@@ -140,5 +140,6 @@ METRIC = TallyMetric(
     ),
     version=1,
     start=_start,
+    of="code",
     values=_values,
 )

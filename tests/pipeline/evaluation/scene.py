@@ -144,6 +144,8 @@ def numbers_of(tables: DocumentTables, setting: Setting | None = None) -> dict[s
     seen = Firing(latents.n_fires, latents.n_tokens, latents.l0_histogram, latents.dead_train)
     found: dict[str, Measured] = {}
     for name, metric in metrics().items():
+        if isinstance(metric, TallyMetric) and name not in tables.tallies:
+            continue
         if isinstance(metric, TokenMetric):
             found |= measure(metric, tables.tables[name], counts, setting or Setting(CURVE))
         elif isinstance(metric, FiringMetric):
