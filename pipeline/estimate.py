@@ -24,7 +24,7 @@ WHERE tokens_per_second > 0
 """
 _PASSES = """
 SELECT model, weights, max(layer) AS layer, arg_max(tokens_per_second, layer) AS rate FROM sources
-WHERE tokens_per_second > 0 GROUP BY model, weights
+WHERE tokens_per_second > 0 AND NOT starts_with(weights, 'gaussian') GROUP BY model, weights
 """
 
 

@@ -37,7 +37,7 @@ _COMMENTS = {
     "source": "what the SAE is trained on: <model>.<weights>.<site>",
     "source_hash": "content hash of the source's activations",
     "model": "name of the language model",
-    "weights": "weights variant: trained, random@1, ...",
+    "weights": "weights variant: trained, random@1, gaussian, shuffled_text, ...",
     "weights_seed": "seed of a drawn weights variant; NULL for weights that are not drawn",
     "site": "where activations are read: resid_post.3",
     "layer": "layer of the site, from 0",

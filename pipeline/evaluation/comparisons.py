@@ -52,7 +52,9 @@ class Resampled:
     def _compute(self, evaluation: Evaluation, tables: DocumentTables) -> dict[str, Sample]:
         found: dict[str, Sample] = {}
         for name, metric in metrics().items():
-            if why_not(metric, evaluation.cell) is not None:
+            reason = why_not(metric, evaluation.cell)
+            if reason is not None:
+                found |= {d.name: Sample(None, None, reason) for d in metric.definitions}
                 continue
             if not isinstance(metric, TokenMetric):
                 for number, (m, replicates) in counted(name, tables, self.settings).items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import StudyError
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import Source
+from pipeline.study.variants import SHUFFLED_TEXT
 from sae_core.metrics.token_metric import Setting
 from sae_core.pretraining_curve import PretrainingCurve
 
@@ -23,6 +24,8 @@ def setting_of(source: Source, model: ModelConfig, *, vocab_size: int) -> Settin
 
 
 def _curve_of(source: Source, model: ModelConfig) -> Setting:
+    if source.weights.variant == SHUFFLED_TEXT:
+        return Setting(None, "the pre-training curve is of text in its own order, not shuffled")
     if source.weights.variant != "trained":
         return Setting(None, f"weights variant '{source.weights}' is not what pre-training left")
     if model.pretraining_curve is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from pipeline.evaluation.identity import Evaluation
+from pipeline.evaluation.measuring import no_losses
 from pipeline.evaluation.rows import Row
 from pipeline.evaluation.tables import DocumentTables
 from sae_core.bootstrap import interval, resample_counts
@@ -92,7 +93,8 @@ def frequency_cut_rows(evaluation: Evaluation, found: DocumentTables) -> Iterato
     frequency = tally["frequency"][order]
     errors = float(tally["empty_error"]) + np.cumsum(np.r_[0.0, tally["steps"][order]])
     fires = np.cumsum(np.r_[0.0, tally["fires"][order]])
-    losses: Row = dict(_NO_LOSS)
+    missing: Row = {**_NO_LOSS, "reason": no_losses(evaluation.cell)}
+    losses = missing
     for cut, tau in enumerate(STATED):
         kept = int(np.searchsorted(frequency, tau, side="right"))
         table = tally.get(f"losses/{tau}")
@@ -107,7 +109,7 @@ def frequency_cut_rows(evaluation: Evaluation, found: DocumentTables) -> Iterato
         fvu = {"fvu": float(errors[kept] / resampled.variance)}
         ends = {"fvu_ci_low": None, "fvu_ci_high": None}
         l0 = float(fires[kept] / n)
-        yield {**names, **common, **fvu, **ends, "l0": l0, "n_tokens": n, **_NO_LOSS}
+        yield {**names, **common, **fvu, **ends, "l0": l0, "n_tokens": n, **missing}
 
 
 def _levels(frequency: np.ndarray) -> list[float]:
@@ -124,10 +126,11 @@ def progressive_rows(evaluation: Evaluation, found: DocumentTables) -> Iterator[
     n = found.latents.n_tokens
     widest = tally["errors"].shape[1] - 1
     losses = _by_kept(tally, widest)
+    missing: Row = {**_NO_LOSS, "reason": no_losses(evaluation.cell)}
     for k in range(widest + 1):
         fvu = resampled.fvu(tally["errors"][:, k])
         l0 = float(tally["active"][:, k].sum() / n)
-        measured = resampled.losses(losses[k]) if k in losses else _NO_LOSS
+        measured = resampled.losses(losses[k]) if k in losses else missing
         yield {**names, "k": k, **fvu, "l0": l0, "n_tokens": n, **measured}
 
 

@@ -34,11 +34,19 @@ def document_rows(evaluation: Evaluation, found: DocumentTables) -> pyarrow.Tabl
     """One row per held-out document that has a measured token or a scored prediction."""
     import pyarrow as pa
 
-    sums = {name: found.tables[metric][:, at] for name, (metric, at) in _SUMS.items()}
-    seen = (sums["n_predictions"] > 0) | (sums["n_tokens"] > 0)
-    columns = {
-        name: pa.array(values[seen].astype(np.int64 if name in _COUNTS else np.float64))
-        for name, values in sums.items()
+    sums = {
+        name: found.tables[metric][:, at]
+        for name, (metric, at) in _SUMS.items()
+        if metric in found.tables
     }
+    counts = [sums[name] for name in ("n_predictions", "n_tokens") if name in sums]
+    seen = np.any([count > 0 for count in counts], axis=0)
+    columns = {}
+    for name in _SUMS:
+        kind = np.int64 if name in _COUNTS else np.float64
+        # No sums: a metric that does not apply, such as losses of drawn activations.
+        values = sums[name][seen].astype(kind) if name in sums else None
+        missing = pa.nulls(int(seen.sum()), pa.from_numpy_dtype(kind))
+        columns[name] = missing if values is None else pa.array(values)
     document = pa.array(found.documents[seen], pa.int64())
     return pa.table({**repeated(evaluation, int(seen.sum())), "document": document, **columns})

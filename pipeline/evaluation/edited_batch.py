@@ -8,6 +8,7 @@ on them. Losses are means over all scored predictions (see `splice.scored`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +24,16 @@ from pipeline.study.names import Site
 class Place:
     """Where SAEs are spliced in: the site, the mean (d,) float64 and the largest norm there.
 
-    `unigram` (v,) float64: the loss of each token by the training text's frequencies.
+    `unigram` (v,) float64: the loss of each token by the training text's frequencies. `drawn`
+    gives activations (b, t, d) of packed rows where they are drawn, not the model's: such a place
+    has no losses.
     """
 
     site: Site
     mean: torch.Tensor
     max_norm: float | None
     unigram: torch.Tensor
+    drawn: Callable[[Sequence[int]], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ def edited_batch(
     """Begins a batch: runs the model up to the site, or to its end where losses are wanted."""
     tokens = batch.tokens.to(forwards.lm.device)
     clean = None
-    if losses:
+    if place.drawn is not None:
+        x = place.drawn(batch.packed_rows).to(tokens.device)
+    elif losses:
         x, logits = forwards.clean(tokens)
         clean = predictions(logits, tokens)
     else:

@@ -11,6 +11,7 @@ from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.tables import DocumentTables, LatentSums, version_text
 from pipeline.study.config import EvaluationConfig
 from pipeline.study.registry import Cell
+from pipeline.study.variants import GAUSSIAN
 from sae_core.bootstrap import interval, resample_counts
 from sae_core.group_jackknife import group_replicates
 from sae_core.metrics import Metric, definitions, metrics
@@ -63,11 +64,19 @@ def why_not(metric: Metric, cell: Cell) -> str | None:
             return NO_LANGUAGE_MODEL
         if isinstance(metric, TallyMetric) and metric.of != "dictionary":
             return NO_LANGUAGE_MODEL
+    if isinstance(metric, TokenMetric) and metric.of == "losses" and no_losses(cell):
+        return no_losses(cell)
     if cell.further_sources and isinstance(metric, TallyMetric) and metric.of == "reconstruction":
         return OTHER_SITES
     return None
 
 
+def no_losses(cell: Cell) -> str | None:
+    """Why the language model has no losses on a cell's activations; None where it has."""
+    return DRAWN if cell.source.weights.variant == GAUSSIAN else None
+
+
+DRAWN = "activations are drawn from a Gaussian: the language model predicts nothing from them"
 OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
 

@@ -42,6 +42,10 @@ Rules that hold for all of them:
   times decoder norm. Every k comes from one sweep; losses are measured at powers of two.
 - **Losses along curves** are measured on every m-th packed row, so that about
   `evaluation.curve_tokens` tokens are left; loss recovered is a ratio of means on the same tokens.
+- **Weights** `shuffled_text`: everything, the language model's losses, KL and top-1 agreement
+  too, is measured on the held-out text shuffled as the train text is, within each document's piece
+  of a packed row. Weights `gaussian`: on rows drawn anew for the held-out tokens; losses are NULL,
+  and which token a latent fires on is chance.
 - **Other packages** (`ev_*`, `fvu_sparsify`, `mse_*`, ...): their definitions on our tokens, all
   held-out tokens as one batch. L0, cosine and relative reconstruction bias are defined alike
   everywhere. Loss recovered is not: SAELens and SAEBench leave special tokens alone under the SAE

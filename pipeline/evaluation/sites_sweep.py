@@ -94,7 +94,11 @@ def _measure(
     held_out: HeldOut,
 ) -> None:
     tokens = batch.tokens.to(forwards.lm.device)
-    found, clean = _clean(forwards, tokens, losses=any(s.candidate.needs_losses for s in sums))
+    drawn = {p.site: p.drawn(batch.packed_rows) for p in places.all if p.drawn is not None}
+    if drawn:
+        found, clean = {site: x.to(tokens.device) for site, x in drawn.items()}, None
+    else:
+        found, clean = _clean(forwards, tokens, losses=any(s.candidate.needs_losses for s in sums))
     special = batch.special.to(tokens.device)
     usable = [edited_tokens(found[p.site], special, p.max_norm) for p in places.all]
     edited = torch.stack(usable).all(0)

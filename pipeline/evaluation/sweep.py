@@ -58,7 +58,8 @@ def sweep(
                 f"no held-out token of {place.site} can be measured: all are special, not finite "
                 "or beyond the norm seen in training. Check the corpus and the model's activations."
             )
-        _splice_other_codes(forwards, place, sums, held_out, rows=rows, report=report)
+        if place.drawn is None:
+            _splice_other_codes(forwards, place, sums, held_out, rows=rows, report=report)
     return {s.candidate.name: s.result(held_out.documents) for s in sums}
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.catalog.write import new_run_id, write_run
 from pipeline.corpus.pack import PackedCorpus, open_corpus
+from pipeline.corpus.shuffled import text_as_read
 from pipeline.corpus.unigram import unigram_losses
 from pipeline.errors import UserError
 from pipeline.evaluation.curve_rows import frequency_cut_rows, progressive_rows
 from pipeline.evaluation.dictionary_sweep import dictionary_sweep
 from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
-from pipeline.evaluation.held_out import read_held_out
+from pipeline.evaluation.held_out import SPLIT, read_held_out
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.matches import write_match
 from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers, why_not
@@ -25,12 +27,14 @@ from pipeline.evaluation.sites_sweep import Places, sites_sweep
 from pipeline.evaluation.sums import Candidate
 from pipeline.evaluation.sweep import Place, sweep
 from pipeline.evaluation.tables import DocumentTables, read_tables, write_tables
+from pipeline.harvest.gaussian import drawn_activations
 from pipeline.language_model.load import load_language_model, load_tokenizer
 from pipeline.load_sae import load
 from pipeline.progress import Report
 from pipeline.store.activation_store import ActivationStore
-from pipeline.study.names import Site, Source
+from pipeline.study.names import Source
 from pipeline.study.registry import Cell
+from pipeline.study.variants import GAUSSIAN
 from pipeline.training.dead import dead_when_training_ended
 from pipeline.training.dictionary_rows import DictionaryRows
 from pipeline.training.record import read_done
@@ -131,7 +135,10 @@ def _measured(
     lm = load_language_model(model, source.weights)
     unigram = unigram_losses(corpus, lm.vocabulary)
     sources = [(source, one.run.source_hash), *one.run.further]
-    places = [_place(each.site, _store(workspace, each, hash_), unigram) for each, hash_ in sources]
+    places = [
+        _place(each, _store(workspace, each, hash_), unigram, context=corpus.context)
+        for each, hash_ in sources
+    ]
     for candidate in candidates:
         candidate.sae.to(lm.device)
     held_out, size = read_held_out(corpus, one.cell.evaluation.tokens), model.batch_rows
@@ -146,9 +153,12 @@ def _store(workspace: Workspace, source: Source, source_hash: str) -> Activation
     return ActivationStore.open(workspace, source, source_hash)
 
 
-def _place(site: Site, store: ActivationStore, unigram: torch.Tensor) -> Place:
-    limit = store.manifest.calibration.max_norm
-    return Place(site, store.statistics.mean, limit, unigram)
+def _place(source: Source, store: ActivationStore, unigram: torch.Tensor, *, context: int) -> Place:
+    limit, drawn = store.manifest.calibration.max_norm, None
+    if source.weights.variant == GAUSSIAN:
+        draw = drawn_activations(store.folder, source, context=context)
+        drawn = partial(draw, SPLIT)
+    return Place(source.site, store.statistics.mean, limit, unigram, drawn)
 
 
 def _examples(
@@ -175,7 +185,7 @@ def _corpus(workspace: Workspace, cell: Cell) -> PackedCorpus:
     if corpus is None:
         name = cell.source.model
         raise UserError(f"the corpus of {name!r} was removed meanwhile. Run the study.")
-    return corpus
+    return text_as_read(corpus, cell.source.weights)
 
 
 def _rows(

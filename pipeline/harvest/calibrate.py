@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,9 +34,9 @@ def calibrate(task: StoreTask, forward: Forward, sites: Sequence[Site], report: 
     Raises StoreError where too many rows are non-finite or of high norm.
     """
     rows = calibration_rows(task)
-    for group in _groups(task, forward, sites, rows):
+    for group in groups_of_sites(task, forward, sites, rows):
         for site, x in read_calibration(task, forward, group, rows, report).items():
-            _write(task, site, x)
+            _write(task, site, stored_rows(task, site, x))
 
 
 def calibration_rows(task: StoreTask) -> TokenRows:
@@ -53,8 +54,7 @@ def read_calibration(
     order = KeyedPermutation(rows.n, "calibration", task.settings.shuffle_seed)
     for start in range(0, rows.packed_rows, step):
         stop = min(start + step, rows.packed_rows)
-        tokens, _ = task.corpus.tokens("calibration", start, stop)
-        activations = forward(tokens, sites)
+        activations = forward(task.text("calibration", start, stop), sites)
         first, last = (int(row) for row in rows.first_row(np.array([start, stop])))
         places = torch.from_numpy(order.position(np.arange(first, last)))
         for site in sites:
@@ -64,6 +64,49 @@ def read_calibration(
             found[site][places] = values
         report(Progress("calibrate", last, rows.n, "tokens", note=", ".join(map(str, sites))))
     return found
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """A site's calibration rows as they are stored; `values` (n, d) the same as float32.
+
+    `largest` finite entry; `limit` of a row's norm, None where there is none; `mask` (n,).
+    """
+
+    stored: np.ndarray
+    dtype: str
+    values: torch.Tensor
+    largest: float
+    limit: float | None
+    mask: np.ndarray
+
+    @property
+    def usable(self) -> torch.Tensor:
+        """The rows that are not masked."""
+        return self.values[torch.from_numpy(self.mask == OK)]
+
+
+def stored_rows(task: StoreTask, site: Site, x: torch.Tensor) -> StoredRows:
+    """Calibration rows (n, d) fp32 in the storage type that holds them, and what is masked.
+
+    Raises StoreError where too many rows are non-finite or of high norm.
+    """
+    finite = x[torch.isfinite(x)]
+    largest = float(finite.abs().max()) if len(finite) else 0.0
+    dtype = choose(task.settings.dtype, largest)
+    stored = stored_calibration(x, dtype)
+    values = as_tensor(stored, dtype).float()
+    limit = _norm_limit(values, task.settings.high_norm_factor)
+    mask = row_mask(values, limit)
+    check_masked(
+        task.source(site),
+        task.settings,
+        split="calibration",
+        nonfinite=int((mask == NONFINITE).sum()),
+        high_norm=int((mask == HIGH_NORM).sum()),
+        rows=len(x),
+    )
+    return StoredRows(stored, dtype, values, largest, limit, mask)
 
 
 def stored_calibration(x: torch.Tensor, dtype: str) -> np.ndarray:
@@ -88,40 +131,25 @@ def calibration_statistics(values: torch.Tensor, mask: np.ndarray) -> bytes:
     return statistics_to_bytes(source_statistics(values[torch.from_numpy(mask == OK)]))
 
 
-def _write(task: StoreTask, site: Site, x: torch.Tensor) -> None:
+def _write(task: StoreTask, site: Site, rows: StoredRows) -> None:
     from pipeline.store.zarr_metadata import write_array
 
-    finite = x[torch.isfinite(x)]
-    largest = float(finite.abs().max()) if len(finite) else 0.0
-    dtype = choose(task.settings.dtype, largest)
-    stored = stored_calibration(x, dtype)
-    values = as_tensor(stored, dtype).float()
-    limit = _norm_limit(values, task.settings.high_norm_factor)
-    mask = row_mask(values, limit)
-    nonfinite, high = int((mask == NONFINITE).sum()), int((mask == HIGH_NORM).sum())
-    check_masked(
-        task.source(site),
-        task.settings,
-        split="calibration",
-        nonfinite=nonfinite,
-        high_norm=high,
-        rows=len(x),
-    )
-    atomic.write_bytes(task.folder.statistics(site), calibration_statistics(values, mask))
+    stored, mask = rows.stored, rows.mask
+    atomic.write_bytes(task.folder.statistics(site), calibration_statistics(rows.values, mask))
     name = f"calibration/{site}"
-    array = task.array(name, rows=len(x), width=x.shape[1], dtype=dtype)
+    array = task.array(name, rows=len(stored), width=stored.shape[1], dtype=rows.dtype)
     write_array(task.folder, array)
     shards = [
         write_calibration_shard(task, array, number, stored) for number in range(shard_count(array))
     ]
     manifest = CalibrationManifest(
         site=str(site),
-        width=x.shape[1],
-        dtype=dtype,
-        largest=largest,
-        max_norm=limit,
-        n_nonfinite=nonfinite,
-        n_high_norm=high,
+        width=stored.shape[1],
+        dtype=rows.dtype,
+        largest=rows.largest,
+        max_norm=rows.limit,
+        n_nonfinite=int((mask == NONFINITE).sum()),
+        n_high_norm=int((mask == HIGH_NORM).sum()),
         statistics_sha256=file_hash(task.folder.statistics(site)),
         array=array.model_copy(update={"shards": tuple(shards)}),
     )
@@ -136,12 +164,12 @@ def _norm_limit(values: torch.Tensor, factor: float) -> float | None:
     return factor * median if median > 0 else None
 
 
-def _groups(
+def groups_of_sites(
     task: StoreTask, forward: Forward, sites: Sequence[Site], rows: TokenRows
 ) -> list[list[Site]]:
     """Sites that are read together, so that their rows stay within the memory allowed."""
-    tokens, _ = task.corpus.tokens("calibration", 0, 1)
-    widths = {site: x.shape[-1] for site, x in forward(tokens, sites).items()}
+    first = task.text("calibration", 0, 1)
+    widths = {site: x.shape[-1] for site, x in forward(first, sites).items()}
     groups: list[list[Site]] = [[]]
     left = budget = task.settings.memory_mb * _MB
     for site in sites:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,26 @@ from pipeline.study.names import Site
 if TYPE_CHECKING:
     from pipeline.language_model.load import LanguageModel
 
-Forward = Callable[[np.ndarray, Sequence[Site]], Mapping[Site, torch.Tensor]]
-"""Token ids (b, t) and sites -> activations (b, t, d) of each site, on any device."""
+
+@dataclass(frozen=True)
+class TextRows:
+    """Token ids (b, t) of a split's packed rows from number `start` on."""
+
+    split: str
+    start: int
+    ids: np.ndarray
+
+
+Forward = Callable[[TextRows, Sequence[Site]], Mapping[Site, torch.Tensor]]
+"""Rows of text and sites -> activations (b, t, d) of each site, on any device."""
 
 
 def model_forward(lm: LanguageModel) -> Forward:
     """The forward of a loaded model: one pass for all sites, no further than the deepest."""
     from pipeline.language_model.capture import capture
 
-    def forward(tokens: np.ndarray, sites: Sequence[Site]) -> Mapping[Site, torch.Tensor]:
-        ids = torch.from_numpy(tokens.astype(np.int64)).to(lm.device)
+    def forward(text: TextRows, sites: Sequence[Site]) -> Mapping[Site, torch.Tensor]:
+        ids = torch.from_numpy(text.ids.astype(np.int64)).to(lm.device)
         return capture(lm, ids, sites)
 
     return forward

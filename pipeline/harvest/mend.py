@@ -18,10 +18,12 @@ from pipeline.harvest.calibrate import (
     stored_calibration,
     write_calibration_shard,
 )
-from pipeline.harvest.forward import Forward, kept_rows, model_forward
+from pipeline.harvest.forward import Forward, kept_rows
+from pipeline.harvest.gaussian import has_gaussian
 from pipeline.harvest.place_rows import chunk_mask, write_mask_shard
 from pipeline.harvest.run import open_task
 from pipeline.harvest.task import StoreTask, write_origin_shard
+from pipeline.harvest.variant_forward import variant_forward
 from pipeline.hashing import file_hash
 from pipeline.progress import Progress, Report, silent
 from pipeline.store.manifest import Shard, SiteManifest, StoredArray, read_manifest
@@ -55,13 +57,17 @@ class MendResult:
 
 @dataclass(frozen=True)
 class Damage:
-    """The damaged shards of a source, by array; `tokens` the language model must run again."""
+    """The damaged shards of a source, by array; `tokens` the language model must run again.
+
+    `gaussian`: whether what the activations are drawn from is damaged.
+    """
 
     train: list[int]
     mask: list[int]
     calibration: list[int]
     origin: list[int]
     statistics: bool
+    gaussian: bool
     tokens: int
 
     def names(self, manifest: SiteManifest) -> list[str]:
@@ -73,7 +79,8 @@ class Damage:
             "origin": self.origin,
         }
         shards = [f"shard {n} of {name}" for name, numbers in arrays.items() for n in numbers]
-        return [*shards, "the statistics"] if self.statistics else shards
+        others = {"the statistics": self.statistics, "the Gaussian": self.gaussian}
+        return [*shards, *(name for name, damaged in others.items() if damaged)]
 
 
 def mend(
@@ -92,10 +99,12 @@ def mend(
     from pipeline.language_model.load import load_language_model
     from pipeline.locks import device_lock
 
-    def load() -> Forward:
-        return model_forward(load_language_model(config, source.weights))
-
     task = open_task(workspace, model_name, config, source.weights)
+
+    def load() -> Forward:
+        lm = load_language_model(config, source.weights)
+        return variant_forward(task, lm, [source.site], report)
+
     with device_lock(workspace, f"mending {source}"):
         return mend_source(task, source, load, report=report)
 
@@ -116,8 +125,13 @@ def mend_source(
         shard = write_origin_shard(task.folder, origin, number, rows=task.rows, order=task.order)
         _check_equal(origin, number, shard)
     if damage.tokens:
+        calibration = damage.calibration
+        if damage.gaussian:
+            # Loading matches it anew; all that was drawn from it for calibration proves it.
+            task.folder.gaussian(source.site).unlink(missing_ok=True)
+            calibration = list(range(shard_count(manifest.calibration.array)))
         forward = load()
-        _mend_calibration(task, manifest, damage.calibration, forward, report)
+        _mend_calibration(task, manifest, calibration, forward, report)
         for group in _groups(task, manifest.train, damage.train):
             _mend_train(task, manifest, group, forward, report)
     for number in damage.mask:
@@ -141,11 +155,12 @@ def site_manifest(task: StoreTask, source: Source) -> SiteManifest:
 def find_damage(task: StoreTask, manifest: SiteManifest) -> Damage:
     """Reads every shard of a source and says which are damaged."""
     calibration = _damaged(task, manifest.calibration.array)
-    statistics = task.folder.statistics(Site.parse(manifest.calibration.site))
+    site = Site.parse(manifest.calibration.site)
+    statistics, gaussian = task.folder.statistics(site), not has_gaussian(task, site)
     train = _damaged(task, manifest.train)
     packed_rows = sum(stop - start for start, stop in _batches(task, manifest.train, train))
     tokens = packed_rows * task.rows.context
-    if calibration:
+    if calibration or gaussian:
         tokens += calibration_rows(task).packed_rows * task.rows.context
     return Damage(
         train=train,
@@ -154,6 +169,7 @@ def find_damage(task: StoreTask, manifest: SiteManifest) -> Damage:
         origin=_damaged(task, task.manifest.origin),
         statistics=not statistics.exists()
         or file_hash(statistics) != manifest.calibration.statistics_sha256,
+        gaussian=gaussian,
         tokens=tokens,
     )
 
@@ -203,8 +219,8 @@ def _mend_train(
     room = {number: empty_rows(array, shard_row_count(array, number)) for number in shards}
     batches = _batches(task, array, shards)
     for done, (start, stop) in enumerate(batches, 1):
-        tokens, _ = task.corpus.tokens("train", start, stop)
-        rows = kept_rows(forward(tokens, [site])[site], task.rows.kept(start, stop))
+        text = task.text("train", start, stop)
+        rows = kept_rows(forward(text, [site])[site], task.rows.kept(start, stop))
         values = rows.to(torch_dtype(array.dtype)).cpu()
         first, last = task.rows.first_row(np.array([start, stop]))
         numbers, slots = np.divmod(task.order.position(np.arange(first, last)), array.shard_rows)

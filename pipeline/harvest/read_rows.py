@@ -46,8 +46,7 @@ def read_rows(
     for start in range(begin, end, step):
         stop = min(start + step, end)
         wanted = [rows for rows in sites if rows.taken == start]
-        tokens, _ = task.corpus.tokens("train", start, stop)
-        activations = forward(tokens, [rows.site for rows in wanted])
+        activations = forward(task.text("train", start, stop), [rows.site for rows in wanted])
         kept = task.rows.kept(start, stop)
         for rows in wanted:
             rows.add(activations[rows.site], kept, stop=stop)

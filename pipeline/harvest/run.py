@@ -153,10 +153,12 @@ def _complete(folder: StoreFolder, site: Site) -> SiteManifest | None:
 def _task(
     folder: StoreFolder, identity: StoreIdentity, config: ModelConfig, corpus: PackedCorpus
 ) -> StoreTask:
+    from pipeline.corpus.shuffled import text_as_read
     from pipeline.harvest.task import prepare_store
 
+    text = text_as_read(corpus, identity.weights)
     return prepare_store(
-        folder, identity, corpus, settings=config.harvest, batch_rows=config.batch_rows
+        folder, identity, text, settings=config.harvest, batch_rows=config.batch_rows
     )
 
 
@@ -170,7 +172,7 @@ def _make(
     report: Report,
 ) -> None:
     from pipeline.harvest.fill import fill_store
-    from pipeline.harvest.forward import model_forward
+    from pipeline.harvest.variant_forward import variant_forward
     from pipeline.language_model.load import load_language_model
 
     task = _task(folder, identity, config, corpus)
@@ -178,7 +180,8 @@ def _make(
     for site in sites:
         lm.layout.check(site)
     hashes = {site: identity.source_hash(site) for site in sites}
-    fill_store(task, model_forward(lm), sites, report, source_hash=hashes)
+    forward = variant_forward(task, lm, sites, report)
+    fill_store(task, forward, sites, report, source_hash=hashes)
 
 
 def _result(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.harvest.forward import TextRows
 from pipeline.harvest.identity import StoreIdentity
 from pipeline.harvest.row_order import RowOrder, row_order
 from pipeline.harvest.token_rows import TokenRows, token_rows
@@ -40,6 +41,10 @@ class StoreTask:
     def source(self, site: Site) -> Source:
         """The source of a site in this store."""
         return Source(self.manifest.model, Weights.parse(self.manifest.weights), site)
+
+    def text(self, split: str, start: int, stop: int) -> TextRows:
+        """Packed rows start to stop of a split, as the language model reads them."""
+        return TextRows(split, start, self.corpus.tokens(split, start, stop)[0])
 
     def array(self, name: str, *, rows: int, width: int | None, dtype: str) -> StoredArray:
         """An array of the store, without shards yet."""

@@ -93,6 +93,18 @@ def permuted(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     return shuffled
 
 
+@variant
+def gaussian(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """The trained model; what stands in for its activations is drawn (`harvest.gaussian`)."""
+    return model
+
+
+@variant
+def shuffled_text(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """The trained model; the text that it reads is shuffled (`corpus.shuffled`)."""
+    return model
+
+
 def _drawn(*key: str | int) -> int:
     return int(content_hash(list(key))[:15], 16)
 

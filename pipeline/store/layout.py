@@ -7,6 +7,7 @@ activations/<model>.<weights>/<hash8>/
   store.zarr/mask/<site>                  (N,) uint8: 0 ok, 1 non-finite, 2 high norm
   store.zarr/calibration/<site>           (n, d)
   manifests/<site>.calibration.json, .statistics.safetensors, .probes.json, .json
+  manifests/<site>.gaussian.safetensors   mean and root of the covariance, for weights `gaussian`
   parts/<site>/<start>-<stop>.bin         rows of an unfinished harvest
 """
 
@@ -63,6 +64,10 @@ class StoreFolder:
     def statistics(self, site: Site) -> Path:
         """The tensors of a site's statistics."""
         return self.root / "manifests" / f"{site}.statistics.safetensors"
+
+    def gaussian(self, site: Site) -> Path:
+        """What a site's activations are drawn from; in stores of weights `gaussian`."""
+        return self.root / "manifests" / f"{site}.gaussian.safetensors"
 
     def probes(self, site: Site) -> Path:
         """Whether a few of a site's rows lie where they should."""

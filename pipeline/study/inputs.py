@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StudyError
 from pipeline.study.names import SaeKey, Site, Source
-from pipeline.study.variants import SITE_KINDS, parse_site
+from pipeline.study.variants import GAUSSIAN, SITE_KINDS, parse_site
 
 if TYPE_CHECKING:
     from sae_core.config import SaeConfig
@@ -38,6 +38,11 @@ def inputs_of(source: Source, recipe: SaeConfig) -> Inputs:
         return Inputs(dictionary=_sae(text, source))
     named = [site_named(text, source.site.layer) for text in recipe.named_inputs]
     if recipe.inputs == "token_rows":
+        if source.weights.variant == GAUSSIAN:
+            raise StudyError(
+                f"{recipe.architecture} on {source}: it is trained through the language model, and "
+                "drawn activations have none. Use this recipe on other weights."
+            )
         return Inputs(later_sites=tuple(_behind(site, source) for site in dict.fromkeys(named)))
     if recipe.inputs == "source":
         return Inputs()

@@ -7,7 +7,9 @@ import re
 from pipeline.errors import StudyError, did_you_mean
 from pipeline.study.names import Site, Weights
 
-VARIANTS = ("trained", "random", "random_except_embeddings", "permuted")
+GAUSSIAN = "gaussian"  # the trained weights; what stands in for activations is drawn
+SHUFFLED_TEXT = "shuffled_text"  # the trained weights; the text they read is shuffled
+VARIANTS = ("trained", "random", "random_except_embeddings", "permuted", GAUSSIAN, SHUFFLED_TEXT)
 SITE_KINDS = ("resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_act")
 _RANGE = re.compile(r"([a-z][a-z_]*)\.([0-9]{1,4})-([0-9]{1,4})")
 

@@ -43,6 +43,7 @@ class TokenRowData:
     def open(cls, workspace: Workspace, run: Run, store: ActivationStore) -> TokenRowData:
         """The rows of a run's model; loads the language model."""
         from pipeline.corpus.pack import open_corpus
+        from pipeline.corpus.shuffled import text_as_read
         from pipeline.harvest.token_rows import token_rows
         from pipeline.language_model.load import load_language_model
 
@@ -50,6 +51,7 @@ class TokenRowData:
         corpus = open_corpus(workspace, source.model, config)
         if corpus is None:
             raise StoreError(f"The corpus of {source.model!r} was removed. Run the study again.")
+        corpus = text_as_read(corpus, source.weights)
         n_rows = corpus.n_rows("train")
         if config.harvest.tokens is not None:
             n_rows = token_rows(corpus, "train", tokens=config.harvest.tokens).packed_rows

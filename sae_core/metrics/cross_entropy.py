@@ -40,7 +40,12 @@ def _values(totals: Any, setting: Setting) -> Values:
 
 METRIC = TokenMetric(
     definitions=(
-        _loss("ce_clean", "mean_n L(x)", "Loss of the LM as it is."),
+        _loss(
+            "ce_clean",
+            "mean_n L(x)",
+            "Loss of the LM as it is, on the text it reads: for weights `shuffled_text` that is "
+            "shuffled text.",
+        ),
         _loss("ce_spliced", "mean_n L(x̂)", "Loss with reconstructions in place of activations."),
         _loss("ce_zero", "mean_n L(0)", "Loss with activations replaced by zero."),
         _loss("ce_mean", "mean_n L(x̄)", "Loss with activations replaced by the calibration mean."),

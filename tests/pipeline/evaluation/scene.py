@@ -68,6 +68,7 @@ def held_out_text(lm: LanguageModel, *, rows: int = 12, seed: int = 0) -> HeldOu
         documents.astype(np.int32).reshape(rows, CONTEXT),
         np.unique(documents) + 100,
         frozenset({SPECIAL}),
+        np.arange(rows),
     )
 
 

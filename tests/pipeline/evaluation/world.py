@@ -16,6 +16,7 @@ from pipeline.catalog.warehouse import query
 from pipeline.evaluation import forwards as forwards_module
 from pipeline.evaluation.run import EvaluationResult, evaluate_cells
 from pipeline.language_model.model import LanguageModel
+from pipeline.store.layout import StoreFolder
 from pipeline.study.config import parse_study
 from pipeline.study.names import SaeKey, Source, Weights
 from pipeline.study.registry import Cell, Registry, register
@@ -42,7 +43,7 @@ STUDY = """
 study: tiny
 models:
   lm: {path: embedded, device: cpu, batch_rows: 6}
-weights: [trained, random, random@1]
+weights: [trained, random, random@1, gaussian, gaussian@1]
 sites: [resid_post.1]
 recipes:
   narrow: {architecture: relu, n_latents: 32, tokens: 1000}
@@ -106,6 +107,8 @@ def build(folder: Path, patch: Callable[..., None]) -> World:
             "random@1": tiny_lm(spread=0.02, seed=2),
         },
     )
+    # Drawn activations stand beside the trained model.
+    world.models |= dict.fromkeys(("gaussian", "gaussian@1"), world.models["trained"])
     register(world.workspace, parse_study(STUDY, "here"), yaml_text=STUDY)
     corpus = _corpus(world.models["trained"])
     patch("pipeline.corpus.pack.open_corpus", lambda *_: corpus)
@@ -156,6 +159,7 @@ class _Stores:
         lm = self.world.models[str(source.weights)]
         x = activations(lm, held_out_text(self.world.models["trained"], rows=4))
         return SimpleNamespace(
+            folder=StoreFolder(self.world.workspace.root / "store"),
             statistics=SimpleNamespace(mean=x.mean(0)),
             manifest=SimpleNamespace(calibration=SimpleNamespace(max_norm=None)),
             calibration=lambda: iter([x.float()]),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.harvest.fill import fill_store
+from pipeline.harvest.forward import TextRows
 from pipeline.harvest.identity import StoreIdentity
 from pipeline.harvest.task import StoreTask, prepare_store
 from pipeline.progress import Progress, silent
@@ -69,12 +70,12 @@ class FakeForward:
         self.calls: list[tuple[int, tuple[Site, ...]]] = []
         self.fail_at: int | None = None
 
-    def __call__(self, tokens: np.ndarray, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
+    def __call__(self, text: TextRows, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
         if self.fail_at is not None and len(self.calls) >= self.fail_at:
             raise InterruptedError("planted")
-        self.calls.append((tokens.size, tuple(sites)))
+        self.calls.append((text.ids.size, tuple(sites)))
         return {
-            site: self.values(torch.from_numpy(tokens.astype(np.int64)), site) for site in sites
+            site: self.values(torch.from_numpy(text.ids.astype(np.int64)), site) for site in sites
         }
 
     def values(self, ids: torch.Tensor, site: Site) -> torch.Tensor:

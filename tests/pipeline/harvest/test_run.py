@@ -14,6 +14,7 @@ import torch
 
 from pipeline.catalog.warehouse import query
 from pipeline.corpus.pack import open_corpus
+from pipeline.corpus.shuffled import text_as_read
 from pipeline.errors import SiteError, StoreError, StudyError
 from pipeline.harvest.fill import fill_store
 from pipeline.harvest.mend_command import main as mend_command
@@ -242,3 +243,31 @@ def test_states_and_hashes_come_without_torch() -> None:
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["shuffled_text@1", "gaussian@1"])
+def test_variants_that_change_no_weights_have_the_same_rows_and_other_activations(
+    world: tuple[Workspace, Path], made: list[HarvestResult], name: str
+) -> None:
+    workspace, folder = world
+    config, weights = model(folder), Weights.parse(name)
+    (result,) = harvest(workspace, "pylm", config, weights, SITES[:1])
+    trained = ActivationStore.open(workspace, made[0].source, made[0].source_hash)
+    store = ActivationStore.open(workspace, result.source, result.source_hash)
+    origin = store.origin(0, store.n_rows)
+    assert np.array_equal(origin, trained.origin(0, trained.n_rows))
+    found = store.read(0, store.n_rows)
+    assert not torch.equal(found, trained.read(0, trained.n_rows))
+    if weights.variant == "gaussian":
+        spread = (trained.statistics.total_variance / len(found)) ** 0.5
+        apart = found.double().mean(0) - trained.statistics.mean
+        assert float(apart.norm()) < 5 * spread
+        return
+    corpus = open_corpus(workspace, "pylm", config)
+    lm = load_language_model(config, TRAINED)
+    tokens = text_as_read(corpus, weights).tokens("train", 0, 8)[0]
+    assert not np.array_equal(tokens, corpus.tokens("train", 0, 8)[0])
+    ids = torch.from_numpy(tokens.astype(np.int64))
+    given = capture(lm, ids, SITES[:1])[SITES[0]].flatten(0, 1).float()
+    here = torch.from_numpy(origin < 512)
+    assert torch.equal(found[here], given[torch.from_numpy(origin[origin < 512])].half().float())

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pipeline.errors import StoreError
+from pipeline.harvest.forward import TextRows
 from pipeline.store.activation_store import ActivationStore
 from pipeline.store.aligned import AlignedStores
 from pipeline.study.names import Site
@@ -33,9 +34,9 @@ BROKEN_IN_CALIBRATION = 1_000_011
 class Broken(FakeForward):
     """One row is not finite at the first site, another at the last."""
 
-    def __call__(self, tokens: np.ndarray, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
-        found = super().__call__(tokens, sites)
-        ids = torch.from_numpy(tokens.astype(np.int64))
+    def __call__(self, text: TextRows, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
+        found = super().__call__(text, sites)
+        ids = torch.from_numpy(text.ids.astype(np.int64))
         for site in sites:
             found[site][ids == BROKEN.get(site, -1)] = torch.nan
         if SITES[2] in sites:

@@ -170,3 +170,10 @@ def test_later_sites_lie_behind_the_source() -> None:
 )
 def test_end_to_end_settings_that_cannot_be_are_refused_at_load(fields: str, says: str) -> None:
     assert says in error(end_to_end(fields))
+
+
+def test_what_is_trained_through_the_model_is_refused_where_activations_are_drawn() -> None:
+    made = recipe(end_to_end(", batch_size: 256"))
+    with pytest.raises(StudyError, match="drawn activations have none"):
+        inputs_of(Source.parse("pylm.gaussian.resid_pre.2"), made)
+    assert inputs_of(Source.parse("pylm.shuffled_text.resid_pre.2"), made).sites == ()
