@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.catalog.baseline_summaries import baseline_summaries
 from pipeline.catalog.latent_summaries import Summary, latent_summaries
 from pipeline.catalog.tables import TABLES
 
@@ -40,6 +41,7 @@ def summaries(metrics: Sequence[MetricDefinition]) -> list[Summary]:
         _seed_stability(),
         _pareto_frontier(),
         *latent_summaries(),
+        *baseline_summaries(),
     ]
 
 
@@ -137,7 +139,8 @@ def _trained_vs_random() -> Summary:
         ("sae_random", "id of its twin"),
     )
     comment = (
-        "Each SAE beside its twin on random weights: both values and the paired difference; and "
+        "Each SAE beside its twin on other weights (random ones, or trained ones whose activations "
+        "are drawn or whose text is shuffled): both values and the paired difference; and "
         "from 3 seeds on all seeds of a recipe together, seeds resampled as well."
     )
     return ("trained_vs_random", comment, columns, _TRAINED_VS_RANDOM)

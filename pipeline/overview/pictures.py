@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.overview.dictionary_matches import Match
+from pipeline.overview.latent_profiles import Bin, places
 from pipeline.overview.random_baselines import Comparison
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 _WIDTH_INCHES, _ROW_INCHES = 5.4, 2.5
 _COLUMNS = 2
 _DPI = 100
+_MOST_PANELS = 8
+_AXES = {
+    "firing_frequency": "log10 of the firing frequency",
+    "token_entropy": "token entropy (nats)",
+}
 _SHOWN = ("fvu", "l0", "dead_eval", "ce_increase_nats")
 
 
@@ -63,6 +69,27 @@ def matches_picture(found: Sequence[Match]) -> bytes:
     axis.set_ylabel("MMCS", fontsize=7)
     if kinds:
         axis.legend(fontsize=7)
+    return _png(figure)
+
+
+def histograms_picture(found: Sequence[Bin], quantity: str) -> bytes:
+    """How a quantity is spread over latents: one panel per recipe and site, a line per weights."""
+    shown = [one for one in found if one.quantity == quantity]
+    names = places(shown)[:_MOST_PANELS]
+    figure, axes = _figure(max(1, len(names)))
+    for axis, name in zip(axes, names, strict=False):
+        mine = [one for one in shown if one.place == name]
+        for weights in dict.fromkeys(one.weights for one in mine):
+            bins = sorted((one for one in mine if one.weights == weights), key=lambda b: b.low)
+            middles = [(one.low + one.high) / 2 for one in bins]
+            width = 1.6 if weights == "trained" else 0.9
+            axis.plot(middles, [one.share for one in bins], label=weights, linewidth=width)
+        axis.set_title(name, fontsize=7)
+        axis.set_xlabel(_AXES[quantity], fontsize=7)
+        axis.set_ylabel("share of latents", fontsize=7)
+        axis.set_ylim(bottom=0)
+    if names:
+        axes[0].legend(fontsize=6)
     return _png(figure)
 
 

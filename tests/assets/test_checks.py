@@ -72,6 +72,8 @@ def test_a_sound_run_passes_every_check(
         ("sae", "weights_integrity"),
         ("evaluation", "metrics_are_finite"),
         ("random_baselines", "trained_differs_from_random"),
+        ("random_baselines", "metrics_separate_trained_from_random"),
+        ("random_baselines", "dictionaries_separate_trained_from_random"),
     ):
         assert check(workspace, asset, name)[0]
 

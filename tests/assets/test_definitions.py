@@ -22,7 +22,11 @@ CHECKS = {
     "activations": {"store_integrity", "shuffle_quality", "masked_rows"},
     "sae": {"weights_integrity", "dead_in_training"},
     "evaluation": {"metrics_are_finite", "dead_on_held_out"},
-    "random_baselines": {"trained_differs_from_random"},
+    "random_baselines": {
+        "trained_differs_from_random",
+        "metrics_separate_trained_from_random",
+        "dictionaries_separate_trained_from_random",
+    },
 }
 HEAVY = ("torch", "transformers", "zarr", "pyarrow", "duckdb", "matplotlib")
 
