@@ -1,4 +1,4 @@
-"""A small world to train in: cells of three architectures, and a store of toy activations."""
+"""A small world to train in: cells of any architecture, and a store of toy activations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,29 @@ import torch
 from pipeline.study.config import EvaluationConfig, ModelConfig
 from pipeline.study.names import SaeKey, Site, Source, Weights
 from pipeline.study.registry import Cell
+from pipeline.training.identity import Run
 from pipeline.workspace import Workspace
 from sae_core.architectures import config_class
 from sae_core.statistics import SourceStatistics
 from sae_core.toy import Superposition, statistics_of
+from tests.sae_core.brute_force.toy_language_model import ToyLanguageModel
 
 WIDTH, LATENTS, BATCH, STEPS = 16, 48, 64, 30
 ARCHITECTURES = ("relu", "topk", "batch_topk", "transcoder")
 SOURCE = Source("toy", Weights.parse("trained"), Site.parse("resid_post.1"))
-_OWN = {"relu": {"l1": 0.05}, "topk": {"k": 4}, "batch_topk": {"k": 4}}
-_OWN["transcoder"] = {"k": 4, "write_site": "mlp_out"}
+_OWN = {"relu": {"l1": 0.05}}
+_NEEDED = {
+    "k": 4,
+    "write_site": "mlp_out",
+    "sites": ("resid_post.0", "resid_post.1"),
+    "dictionary": "topk.s0",
+}
+
+
+def required(architecture: str) -> dict[str, object]:
+    """What a recipe of this architecture cannot be without, beside its size."""
+    known = config_class(architecture).model_fields
+    return {name: value for name, value in _NEEDED.items() if name in known}
 
 
 def cell(
@@ -30,7 +43,8 @@ def cell(
     """A cell of a small recipe."""
     recipe = config_class(architecture)(
         **{"n_latents": LATENTS, "tokens": steps * BATCH, "batch_size": BATCH, "lr": 3e-3}
-        | _OWN[architecture]
+        | required(architecture)
+        | _OWN.get(architecture, {})
         | fields
     )
     return Cell(
@@ -95,6 +109,16 @@ class AlignedToy(ToyStore):
         return torch.cat([view.sample(n, step=step) for view in self._views], 1)
 
 
+class ToyTokenRows(ToyStore):
+    """The toy store as what an SAE is trained on through a toy language model."""
+
+    language_model = ToyLanguageModel(WIDTH)
+
+    @classmethod
+    def open(cls, workspace: Workspace, run: Run, store: ToyStore) -> ToyTokenRows:
+        return cls(store._on_batch)
+
+
 def install(
     patch: Callable[[object, str, object], None], store: ToyStore, *, source_hash: str = "a" * 64
 ) -> None:
@@ -103,7 +127,9 @@ def install(
     pack = importlib.import_module("pipeline.corpus.pack")
     patch(pack, "open_corpus", lambda *arguments: object())
     stores = importlib.import_module("pipeline.store.activation_store")
-    patch(importlib.import_module("pipeline.training.data"), "AlignedStores", AlignedToy)
+    data = importlib.import_module("pipeline.training.data")
+    patch(data, "AlignedStores", AlignedToy)
+    patch(data, "TokenRowData", ToyTokenRows)
     patch(harvest, "source_hash", lambda *arguments: source_hash)
     patch(stores.ActivationStore, "open", lambda *arguments: store)
 

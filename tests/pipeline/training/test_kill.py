@@ -1,12 +1,12 @@
-"""kill -9 at uniformly random times, also inside a checkpoint's write and its rename."""
+"""kill -9 of every architecture: at uniformly random times, and inside a write and its rename."""
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -14,64 +14,68 @@ import pytest
 from pipeline.training.checkpoint import read_checkpoint, state_digest
 from pipeline.training.identity import identify
 from pipeline.training.record import SAE_FILE
-from pipeline.training.run import train_cells
 from pipeline.workspace import Workspace
-from tests.pipeline.training.killed_run import STEPS
-from tests.pipeline.training.scene import ARCHITECTURES, ToyStore, cell, workspace_at
+from sae_core.architectures import names
+from tests.pipeline.training.killed_run import Planted, killed_cell, train_slowly
+from tests.pipeline.training.scene import ToyStore, workspace_at
 
-KILLS = 20
-LONGEST = 0.8
-
-
-def bits(workspace: Workspace) -> dict[str, tuple[str, bytes]]:
-    """Optimiser state and weights of every architecture's finished SAE."""
-    found = {}
-    for architecture in ARCHITECTURES:
-        run = identify(workspace, cell(architecture, steps=STEPS))
-        checkpoint = read_checkpoint(run.folder, run.sae_hash)
-        assert checkpoint is not None
-        found[architecture] = (
-            state_digest(checkpoint.state),
-            (run.folder / SAE_FILE).read_bytes(),
-        )
-    return found
+KILLS = 5
+# Forked from a process that has torch loaded, since 15 starts of it would cost more than training.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.pipeline.training.killed_run"])
 
 
-def begun(folder: Path) -> subprocess.Popen[str]:
+def begun(folder: Path, architecture: str, planted: Planted | None = None) -> BaseProcess:
     """A process that has begun to train."""
-    command = [sys.executable, "-m", "tests.pipeline.training.killed_run", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begins\n"
+    tells, begins = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=train_slowly, args=(folder, architecture, begins, planted))
+    process.start()
+    assert tells.recv() == "begins"
     return process
 
 
+def ended(process: BaseProcess) -> int | None:
+    """How the process ended: 0, or minus the signal."""
+    process.join()
+    return process.exitcode
+
+
+def bits(workspace: Workspace, architecture: str) -> tuple[str, bytes]:
+    """Optimiser state and weights of a finished SAE."""
+    run = identify(workspace, killed_cell(architecture))
+    checkpoint = read_checkpoint(run.folder, run.sae_hash)
+    assert checkpoint is not None
+    return state_digest(checkpoint.state), (run.folder / SAE_FILE).read_bytes()
+
+
 @pytest.mark.long
-def test_twenty_kills_of_each_architecture_end_in_the_same_bits(
-    tmp_path: Path, store: ToyStore
+@pytest.mark.parametrize("architecture", names())
+def test_kills_at_random_times_and_inside_writes_end_in_the_same_bits(
+    tmp_path: Path, store: ToyStore, architecture: str
 ) -> None:
-    whole = workspace_at(tmp_path / "whole")
-    train_cells(whole, [cell(architecture, steps=STEPS) for architecture in ARCHITECTURES])
-    expected = bits(whole)
-    draws = random.Random(0)
-    kills, inside_a_write, rounds = 0, 0, 0
+    draws = random.Random(architecture)
+    start = time.monotonic()
+    assert ended(begun(tmp_path / "whole", architecture)) == 0
+    longest = time.monotonic() - start
+    expected = bits(workspace_at(tmp_path / "whole"), architecture)
+
+    inside = tmp_path / "inside"
+    for place in ("half", "rename", "renamed"):
+        planted = Planted(place, draws.randint(2, 7))
+        assert ended(begun(inside, architecture, planted)) == -signal.SIGKILL
+    assert ended(begun(inside, architecture)) == 0
+    assert bits(workspace_at(inside), architecture) == expected
+
+    kills, rounds = 0, 0
     while kills < KILLS:
         folder = tmp_path / f"round-{rounds}"
         rounds += 1
-        while True:
-            with begun(folder) as process:
-                # All three train in this process, so that each kill is one of each.
-                time.sleep(draws.uniform(0, LONGEST))
-                ended = process.poll() is not None
-                process.send_signal(signal.SIGKILL)
-            if ended:
-                assert process.returncode == 0
-                break
-            kills += 1
-            inside_a_write += any(folder.rglob("*.partial-*"))
-            if kills >= KILLS:
-                assert subprocess.run(process.args, check=False).returncode == 0
-                break
-        assert bits(workspace_at(folder)) == expected
-    assert inside_a_write > 0
-    print(f"{kills} kills of each architecture, {inside_a_write} inside a write, {rounds} runs")
+        finished = False
+        while not finished:
+            process = begun(folder, architecture)
+            if kills < KILLS:
+                time.sleep(draws.uniform(0, longest))
+                process.kill()
+            finished = ended(process) == 0
+            kills += not finished
+        assert bits(workspace_at(folder), architecture) == expected
