@@ -44,6 +44,11 @@ class Sae(nn.Module):
         return self.config.n_latents
 
     @property
+    def n_experts(self) -> int | None:
+        """Equal blocks of latents that are experts; None where latents are not divided."""
+        return None
+
+    @property
     def width(self) -> int:
         """d of what it reconstructs."""
         return self.b_dec.shape[0]

@@ -56,6 +56,7 @@ class Candidate:
             n_documents=n_documents,
             vocabulary=vocabulary,
             calibration_frequency=self.calibration_frequency,
+            n_experts=sae.n_experts,
         )
 
 

@@ -27,7 +27,8 @@ class Subject:
     `dictionary` (f, d) decoder rows as they are; `bias` (d,) the reconstruction of an empty code;
     `input_scale` the number s with E‖s x‖² = d; `n_documents` D and `vocabulary` v of the text.
     `calibration_frequency()` (f,) float64: the share of the calibration tokens on which each
-    latent fires; it is counted when first asked for.
+    latent fires; it is counted when first asked for. `n_experts`: the number of equal blocks of
+    the dictionary's rows that are experts, None where there are none.
     """
 
     dictionary: torch.Tensor
@@ -36,6 +37,7 @@ class Subject:
     n_documents: int
     vocabulary: int
     calibration_frequency: Callable[[], torch.Tensor]
+    n_experts: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from sae_core.architectures import build, config_class
 from sae_core.code import SparseCode
 from sae_core.metrics.frequency_cuts import STATED
 from tests.pipeline.evaluation.scene import (
     SPECIAL,
+    WIDTH,
     activations,
     constant_sae,
     identity_sae,
@@ -149,3 +151,14 @@ def test_latents_know_their_tokens_and_their_neighbours(world: World) -> None:
     assert all(0 < row["top_token_share"] <= 1 for row in rows if row["n_fires"])
     opposing = world.rows("SELECT value FROM metrics WHERE metric = 'opposing_pairs_90'")
     assert opposing == [{"value": 16.0}]
+
+
+def test_a_switch_sae_tells_how_many_directions_its_experts_share(world: World) -> None:
+    settings = {"n_latents": 32, "tokens": 1000, "k": 4, "n_experts": 4}
+    sae = build(config_class("switch")(**settings), width=WIDTH)
+    own = torch.eye(WIDTH)
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.cat([own[:8], own[:8], own[:8], own[8:16]]))
+    world.evaluate(world.put(world.cell(), sae))
+    found = world.rows("SELECT value FROM metrics WHERE metric LIKE '%across_experts'")
+    assert [row["value"] for row in found] == pytest.approx([0.75, 0.75])

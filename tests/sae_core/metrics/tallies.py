@@ -20,6 +20,7 @@ def subject(
     frequency: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
     input_scale: float = 1.0,
+    n_experts: int | None = None,
 ) -> Subject:
     """An SAE of this dictionary (f, d)."""
     f, d = dictionary.shape
@@ -30,6 +31,7 @@ def subject(
         n_documents=DOCUMENTS,
         vocabulary=VOCABULARY,
         calibration_frequency=lambda: torch.zeros(f) if frequency is None else frequency,
+        n_experts=n_experts,
     )
 
 
