@@ -38,6 +38,10 @@ from sae_core.training_context import TrainingContext
 class SwitchConfig(ActiveLatentsConfig):
     """Switch's configuration."""
 
+    no_resampling: ClassVar[str | None] = (
+        "inputs are drawn for all latents alike, and the router may send one to experts that the "
+        "latent made of it does not belong to"
+    )
     needs_whole_batch: ClassVar[str | None] = "its load balance multiplies means over a batch"
     architecture: Literal["switch"] = Field("switch", description="Switch, mixture of experts.")
     n_experts: int = Field(
@@ -107,6 +111,11 @@ class SwitchSae(Sae):
         super().__init__(config, width=width)
         self.W_router = nn.Parameter(torch.zeros(config.n_routed, width))
         self.b_router = nn.Parameter(torch.zeros(width))
+
+    @property
+    def n_experts(self) -> int:
+        """E, an always-on expert among them."""
+        return self.config.n_experts
 
     def initialise_rest(self, *, seed: int) -> None:
         """Random unit rows for the router, and the decoder's bias for its own."""

@@ -116,6 +116,7 @@ def test_the_balance_weight_spreads_tokens_over_experts():
         ({"experts_per_token": 4, "always_on": True}, "1 to 3"),
         ({"k": 17}, "the 16 that a token's experts have"),
         ({"n_experts": 1}, "greater than or equal to 2"),
+        ({"resample_at": (0.5,)}, "the router may send one .* Remove resample_at"),
     ],
 )
 def test_experts_that_do_not_fit_are_refused(fields, said):
