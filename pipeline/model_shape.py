@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 _INNER = ("intermediate_size", "n_inner", "ffn_dim", "d_ff")
+_POSITIONS = ("max_position_embeddings", "n_positions")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ def check_layer(config: ModelConfig, source: Source) -> None:
             f"{source}: layer {source.site.layer} is beyond the depth of {source.model!r}, which "
             f"has {depth} layers. Allowed: 0 to {depth - 1}. {site_listing(source.model, config)} "
             "Choose other layers."
+        )
+
+
+def check_context(config: ModelConfig) -> None:
+    """Raises StudyError for a context longer than the positions that the model's config states."""
+    positions = _first(_config_fields(config), _POSITIONS)
+    if positions is not None and 0 < positions < config.context:
+        raise StudyError(
+            f"context {config.context} is longer than the {positions} positions that "
+            f"{config.path!r} knows. Set context to at most {positions}."
         )
 
 

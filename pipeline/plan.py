@@ -17,7 +17,7 @@ from pipeline.estimate import (
     through_model_seconds,
     training_seconds,
 )
-from pipeline.model_shape import ModelShape, check_layer, model_shape
+from pipeline.model_shape import ModelShape, check_context, check_layer, model_shape
 from pipeline.progress import Report
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import SaeKey, Source
@@ -115,13 +115,15 @@ def make_plan(
     """The plan of every source × key, and before them of what their recipes need besides.
 
     Raises StudyError or SiteError before anything runs: unknown names, a layer beyond the
-    model's depth, a harvest budget beyond the corpus.
+    model's depth, a context beyond its positions, a harvest budget beyond the corpus.
     """
     sources, keys = list(dict.fromkeys(sources)), list(dict.fromkeys(keys))
     for source in sources:
         check_layer(registry.models[registry.check_source(source).model], source)
     sources, cells = _with_inputs(registry, sources, keys)
     names = list(dict.fromkeys(source.model for source in sources))
+    for name in names:
+        check_context(registry.models[name])
     shapes = {name: model_shape(registry.models[name]) for name in names}
     train_tokens = {name: _train_tokens(workspace, name, registry.models[name]) for name in names}
     rows = {name: _rows(name, registry.models[name], train_tokens[name]) for name in names}
@@ -151,8 +153,8 @@ def pack_corpora(
 ) -> None:
     """Packs the corpora of the sources' models where they are not packed yet.
 
-    Raises what is known to be wrong before that: a layer beyond the model's depth, a harvest
-    budget beyond what the text's files can hold.
+    Raises what is known to be wrong before that: a layer beyond the model's depth, a context
+    beyond its positions, a harvest budget beyond what the text's files can hold.
     """
     from pipeline.corpus.pack import pack_corpus
 
@@ -160,6 +162,7 @@ def pack_corpora(
         check_layer(registry.models[source.model], source)
     names = list(dict.fromkeys(source.model for source in sources))
     for name in names:
+        check_context(registry.models[name])
         _rows(name, registry.models[name], _train_tokens(workspace, name, registry.models[name]))
     for name in names:
         pack_corpus(workspace, name, registry.models[name], report=report)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import SiteError, StudyError, UserError
 from pipeline.estimate import ASSUMED_FLOPS_PER_SECOND
-from pipeline.model_shape import model_shape
+from pipeline.model_shape import check_context, model_shape
 from pipeline.plan import Plan, make_plan, pack_corpora
 from pipeline.plan_text import plan_json, plan_lines
 from pipeline.progress import silent
@@ -204,6 +204,32 @@ def test_the_json_plan_names_every_cell_and_pass(
     assert plan["passes"] == [
         {"model": "lm", "weights": "trained", "sites": ["resid_post.0", "resid_post.1"]}
     ]
+
+
+def test_a_context_beyond_the_models_positions_is_refused_before_packing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packing(*_: object, **__: object) -> None:
+        raise AssertionError("packed rows that the model cannot read")
+
+    long = {"p": ModelConfig(context=257)}
+    study = parse_study(STUDY, "test").model_copy(update={"study": "long", "models": long})
+    register(workspace, study, yaml_text="")
+    registry = Registry.load(workspace)
+    said = r"context 257 is longer than the 256 positions that 'embedded' knows.* at most 256"
+    monkeypatch.setattr("pipeline.corpus.pack.pack_corpus", packing)
+    with pytest.raises(StudyError, match=said):
+        make_plan(workspace, registry, study.sources(), study.keys())
+    with pytest.raises(StudyError, match=said):
+        pack_corpora(workspace, registry, study.sources(), report=silent)
+
+
+@pytest.mark.parametrize("name", ["max_position_embeddings", "n_positions"])
+def test_positions_are_read_from_the_models_own_config(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {name: 64}}))
+    check_context(ModelConfig(path=str(tmp_path), context=64))
+    with pytest.raises(StudyError, match="64 positions"):
+        check_context(ModelConfig(path=str(tmp_path), context=65))
 
 
 @pytest.mark.parametrize(
