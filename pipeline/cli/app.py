@@ -33,6 +33,9 @@ def _exit_code(arguments: list[str]) -> int:
         with one_look():
             code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            # The parser has turned Ctrl-C into this code, and said nothing but an empty line.
+            typer.echo("interrupted", err=True)
         return int(code or 0)
     except UserError as error:
         typer.echo(f"error: {error}", err=True)

@@ -44,7 +44,7 @@ def command(
     ] = False,
 ) -> None:
     """Add layers, seeds and other partitions, and run what is missing."""
-    from pipeline.cli.execution import make, planned, say, show_plan
+    from pipeline.cli.execution import make, planned, say, show_next, show_plan
     from pipeline.plan_text import plan_json
     from pipeline.study.selection import Selection
 
@@ -66,6 +66,7 @@ def command(
         _queue(workspace, plan, content.study, as_json=as_json)
     else:
         make(workspace, plan, as_json=as_json)
+        show_next(workspace, as_json=as_json)
 
 
 def _study(workspace: Workspace, given: str | None) -> tuple[Study, Registry, Proposal | None]:

@@ -16,8 +16,8 @@ def command(context: typer.Context) -> None:
     import shutil
 
     from pipeline.cli.execution import make, show_plan
+    from pipeline.cli.next_commands import after_demo
     from pipeline.cli.study_file import proposed
-    from pipeline.demo.next_commands import next_commands
     from pipeline.demo.results import results, shortfalls
     from pipeline.demo.table import table
     from pipeline.plan import make_plan
@@ -37,6 +37,6 @@ def command(context: typer.Context) -> None:
     missed = shortfalls(rows)
     for line in missed:
         typer.echo(f"not good enough: {line}", err=True)
-    typer.echo("\nNext:\n" + "\n".join(next_commands(workspace)))
+    typer.echo("\nNext:\n" + "\n".join(after_demo(workspace)))
     if missed:
         raise typer.Exit(NOT_GOOD_ENOUGH)

@@ -15,6 +15,7 @@ from pipeline.study.registry import Registry
 from pipeline.workspace import Workspace
 
 SOME_FAILED = 1
+GOES_ON = "What was made is kept; the same command goes on from there."
 
 
 def planned(
@@ -52,8 +53,12 @@ def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
     from pipeline.cli.display import shown
     from pipeline.orchestrate.run import run_plan
 
-    with shown() as report:
-        outcome = run_plan(workspace, plan, report=report)
+    try:
+        with shown() as report:
+            outcome = run_plan(workspace, plan, report=report)
+    except KeyboardInterrupt:
+        typer.echo(f"\n{GOES_ON}", err=True)
+        raise
     if as_json:
         runs = [{**vars(run), "assets": list(run.assets)} for run in outcome.runs]
         say({"plan": plan_json(plan), "runs": runs, "skipped": outcome.skipped})
@@ -68,5 +73,13 @@ def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
         listing = ", ".join(outcome.skipped)
         typer.echo(f"not made, for want of what they need: {listing}", err=True)
     if not outcome.succeeded:
-        typer.echo("What was made is kept; the same command goes on from there.", err=True)
+        typer.echo(GOES_ON, err=True)
         raise typer.Exit(SOME_FAILED)
+
+
+def show_next(workspace: Workspace, *, as_json: bool) -> None:
+    """Prints where to look at what was made; nothing in JSON mode."""
+    from pipeline.cli.next_commands import after_study
+
+    if not as_json:
+        typer.echo("\nNext:\n" + "\n".join(after_study(workspace)))

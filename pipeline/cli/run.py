@@ -25,7 +25,7 @@ def command(
     ] = False,
 ) -> None:
     """Run a study: harvest, train, evaluate and compare; what exists is reused."""
-    from pipeline.cli.execution import make, planned, say, show_plan
+    from pipeline.cli.execution import make, planned, say, show_next, show_plan
     from pipeline.cli.study_file import proposed
     from pipeline.plan_text import plan_json
 
@@ -37,5 +37,6 @@ def command(
     if not dry_run:
         given.register(workspace)
         make(workspace, plan, as_json=as_json)
+        show_next(workspace, as_json=as_json)
     elif as_json:
         say({"plan": plan_json(plan)})

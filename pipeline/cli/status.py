@@ -30,9 +30,18 @@ def _text(state: dict[str, Any]) -> str:
     lines += _listed("device", [state["device"] or "free"])
     lines += _listed("diverged", state["diverged"])
     lines += _listed("died", [f"{run['run']}: {run['holder']}" for run in state["died"]])
-    if not state["saes"] and not running:
-        lines.append("\nNothing has run yet. Next: `sae init` writes a study to start from.")
+    lines += [] if running else _next(state)
     return "\n".join(lines)
+
+
+def _next(state: dict[str, Any]) -> list[str]:
+    if state["died"]:
+        return ["\nWhat died lost nothing that was finished: the same command goes on from there."]
+    if state["studies"] and not state["saes"]:
+        return ["\nNo SAE is finished yet: `sae run` with the same study goes on where it stopped."]
+    if not state["saes"]:
+        return ["\nNothing has run yet. Next: `sae init` writes a study to start from."]
+    return []
 
 
 def _listed(name: str, entries: list[str]) -> list[str]:

@@ -121,9 +121,12 @@ def test_a_taken_name_is_refused_unless_replaced(
     assert sae("run", str(study), "--replace") == 0
 
 
-def test_ctrl_c_exits_with_130(workspace: Workspace, stages: FakeStages) -> None:
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(
+    workspace: Workspace, stages: FakeStages, capsys: pytest.CaptureFixture[str]
+) -> None:
     stages.while_training = lambda: os.kill(os.getpid(), signal.SIGINT)
     assert sae("backfill") == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_a_queued_backfill_says_whether_anybody_will_run_it(

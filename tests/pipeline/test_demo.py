@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.catalog.warehouse import query
 from pipeline.cli import app
-from pipeline.demo.next_commands import next_commands
+from pipeline.cli.next_commands import after_demo, after_study
 from pipeline.demo.results import Row, results, shortfalls
 from pipeline.demo.table import table
 from pipeline.plan import Plan
@@ -93,14 +96,19 @@ def test_the_table_fits_the_terminal(columns: int) -> None:
     assert "–" in next(line for line in lines if "random_except" in line)
 
 
-def test_next_commands_exist(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("next_commands", "n_commands"), [(after_demo, 3), (after_study, 2)])
+def test_next_commands_exist(
+    tmp_path: Path, next_commands: Callable[[Workspace], list[str]], n_commands: int
+) -> None:
     lines = next_commands(Workspace.open(tmp_path))
-    assert len(lines) == 3
+    assert len(lines) == n_commands
     for line in lines:
-        words = line.split()
+        words = shlex.split(line)
         assert shutil.which(words[0])
         assert words[1:3] == ["--workspace", str(tmp_path)]
         assert words[3] in app.COMMANDS
+        if words[3] == "sql":
+            query(Workspace.open(tmp_path), words[4])
 
 
 @pytest.mark.parametrize(("largest", "code"), [(float("inf"), 0), (0.0, 1)])

@@ -131,6 +131,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
+    assert err.endswith("interrupted\n")
     assert "Traceback" not in err
 
 

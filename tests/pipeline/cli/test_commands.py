@@ -14,7 +14,8 @@ import pytest
 from pipeline.catalog.write import write_run
 from pipeline.cli.app import main
 from pipeline.locks import device_lock, run_lock
-from pipeline.study.config import load_study
+from pipeline.study.config import load_study, parse_study
+from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 from tests.pipeline.catalog.rows import metric, sae
 
@@ -129,6 +130,8 @@ def test_status_counts_what_exists_and_names_what_runs_and_died(
     assert "(training)" in state["device"]
     assert "alive: process" in text
     assert "killed: process" in text
+    assert _type("status") == 0
+    assert "the same command goes on" in capsys.readouterr().out
 
 
 def test_status_of_an_empty_workspace_says_what_to_type(
@@ -136,6 +139,19 @@ def test_status_of_an_empty_workspace_says_what_to_type(
 ) -> None:
     assert _type("status") == 0
     assert "sae init" in capsys.readouterr().out
+
+
+def test_status_of_an_interrupted_first_study_says_how_to_go_on(
+    workspace: Workspace, capsys: Captured
+) -> None:
+    assert _type("init") == 0
+    text = Path("study.yaml").read_text()
+    register(workspace, parse_study(text, "test"), yaml_text=text)
+    capsys.readouterr()
+    assert _type("status") == 0
+    told = capsys.readouterr().out
+    assert "the same study goes on where it stopped" in told
+    assert "sae init" not in told
 
 
 def test_gc_lists_first_and_removes_with_consent(

@@ -1,4 +1,4 @@
-"""What to type after the demo."""
+"""What to type after the demo, and after a study."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from pathlib import Path
 from pipeline.workspace import Workspace, default_root
 
 
-def next_commands(workspace: Workspace) -> list[str]:
+def after_demo(workspace: Workspace) -> list[str]:
     """Three commands, in a workspace that may not be the default one."""
-    other = workspace.root != default_root().expanduser().resolve()
-    sae = f"{_program()} --workspace {workspace.root}" if other else _program()
+    sae = _sae(workspace)
     return [
         f"  {sae} ui",
         f"  {sae} backfill --layers 0 --seeds 0-2",
         f'  {sae} sql "from seed_stability"',
     ]
+
+
+def after_study(workspace: Workspace) -> list[str]:
+    """Two ways to look at what was made."""
+    sae = _sae(workspace)
+    order = "select sae, l0, fvu, loss_recovered_zero from evaluations order by fvu"
+    return [f'  {sae} sql "{order}"', f"  {sae} ui"]
+
+
+def _sae(workspace: Workspace) -> str:
+    other = workspace.root != default_root().expanduser().resolve()
+    return f"{_program()} --workspace {workspace.root}" if other else _program()
 
 
 def _program() -> str:
