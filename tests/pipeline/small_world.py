@@ -37,14 +37,14 @@ def texts(folder: Path) -> Path:
     return folder
 
 
-def small_world(folder: Path) -> tuple[Workspace, Study]:
+def small_world(folder: Path, yaml_text: str = STUDY) -> tuple[Workspace, Study]:
     """The workspace and the study, every cell harvested, trained and evaluated."""
     from pipeline.evaluation.run import evaluate_cells
     from pipeline.harvest.run import harvest
     from pipeline.training.run import train_cells
 
     workspace = Workspace.open(folder / "workspace")
-    text = STUDY.replace("TEXTS", str(texts(folder / "texts")))
+    text = yaml_text.replace("TEXTS", str(texts(folder / "texts")))
     study = parse_study(text, "small")
     register(workspace, study, yaml_text=text)
     registry = Registry.load(workspace)
