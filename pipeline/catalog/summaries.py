@@ -181,29 +181,15 @@ FROM pairs GROUP BY source, recipe"""
     return ("seed_stability", comment, columns, sql)
 
 
-def _pareto_frontier() -> Summary:
-    columns = (
-        ("source", "what the SAEs are trained on"),
-        ("sae", "id of the SAE"),
-        ("architecture", "architecture of the recipe"),
-        ("recipe", "name of the recipe"),
-        ("seed", "SAE seed"),
-        ("n_latents", "f: number of latents"),
-        ("l0", "mean active latents per token"),
-        ("fvu", "fraction of variance unexplained"),
-        ("ce_increase_nats", "what splicing the SAE in costs the LM; NULL where not measured"),
-        ("dominated", "whether another SAE of the source has lower or equal L0 and FVU, one lower"),
-        ("dominated_by", "of those, the one with the lowest FVU; NULL on the frontier"),
-        ("loss_dominated", "the same with ce_increase_nats in place of FVU; NULL without it"),
-        ("loss_dominated_by", "of those, the one with the lowest ce_increase_nats"),
-    )
-    sql = """
+_PARETO_FRONTIER = """
 WITH points AS (
   SELECT s.source, s.sae, s.architecture, s.recipe, s.seed, s.n_latents,
     max(m.value) FILTER (m.metric = 'l0') AS l0, max(m.value) FILTER (m.metric = 'fvu') AS fvu,
-    max(m.value) FILTER (m.metric = 'ce_increase_nats') AS ce_increase_nats
+    max(m.value) FILTER (m.metric = 'ce_increase_nats') AS ce_increase_nats,
+    max(m.value) FILTER (m.metric = 'mse') AS mse,
+    max(m.value) FILTER (m.metric = 'loss_recovered_zero') AS loss_recovered_zero
   FROM internal.current_saes AS s JOIN metrics AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash
-  WHERE m.metric IN ('l0', 'fvu', 'ce_increase_nats')
+  WHERE m.metric IN ('l0', 'fvu', 'ce_increase_nats', 'mse', 'loss_recovered_zero')
   GROUP BY ALL
   HAVING l0 IS NOT NULL AND fvu IS NOT NULL
 ), better AS (
@@ -228,5 +214,25 @@ SELECT p.*, better.dominated_by IS NOT NULL AS dominated, better.dominated_by,
 FROM points AS p
 LEFT JOIN better ON p.sae = better.sae
 LEFT JOIN cheaper ON p.sae = cheaper.sae"""
+
+
+def _pareto_frontier() -> Summary:
+    columns = (
+        ("source", "what the SAEs are trained on"),
+        ("sae", "id of the SAE"),
+        ("architecture", "architecture of the recipe"),
+        ("recipe", "name of the recipe"),
+        ("seed", "SAE seed"),
+        ("n_latents", "f: number of latents"),
+        ("l0", "mean active latents per token"),
+        ("fvu", "fraction of variance unexplained"),
+        ("ce_increase_nats", "what splicing the SAE in costs the LM; NULL where not measured"),
+        ("mse", "squared error per token; among SAEs of one source it ranks as fvu does"),
+        ("loss_recovered_zero", "share of the zero-ablation loss recovered; ranks as the loss"),
+        ("dominated", "whether another SAE of the source has lower or equal L0 and FVU, one lower"),
+        ("dominated_by", "of those, the one with the lowest FVU; NULL on the frontier"),
+        ("loss_dominated", "the same with ce_increase_nats in place of FVU; NULL without it"),
+        ("loss_dominated_by", "of those, the one with the lowest ce_increase_nats"),
+    )
     comment = "L0 against FVU, and against LM loss, per source: which SAEs no other beats in both."
-    return ("pareto_frontier", comment, columns, sql)
+    return ("pareto_frontier", comment, columns, _PARETO_FRONTIER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.overview.dictionary_matches import Match
@@ -13,6 +13,8 @@ from pipeline.overview.random_baselines import Comparison
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from sae_core.frontier_comparison import Arm
 
 _WIDTH_INCHES, _ROW_INCHES = 5.4, 2.5
 _COLUMNS = 2
@@ -90,6 +92,26 @@ def histograms_picture(found: Sequence[Bin], quantity: str) -> bytes:
         axis.set_ylim(bottom=0)
     if names:
         axes[0].legend(fontsize=6)
+    return _png(figure)
+
+
+def frontier_picture(families: Mapping[str, Sequence[Arm]], quantity: str) -> bytes:
+    """A point per recipe (its mean over seeds) and a line along each family's frontier."""
+    from sae_core.frontier_comparison import family_frontier
+
+    figure, (axis,) = _figure(1)
+    for name, arms in families.items():
+        points = [family_frontier([arm]) for arm in arms]
+        (dots,) = axis.plot(
+            [float(one.l0[0]) for one in points], [float(one.loss[0]) for one in points], "o", ms=3
+        )
+        best = family_frontier(arms)
+        axis.plot(best.l0, best.loss, color=dots.get_color(), linewidth=1, label=name)
+    axis.set_xscale("log", base=2)
+    axis.set_xlabel("L0", fontsize=7)
+    axis.set_ylabel(quantity.replace("_", " "), fontsize=7)
+    if families:
+        axis.legend(fontsize=7)
     return _png(figure)
 
 
