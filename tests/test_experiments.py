@@ -56,10 +56,11 @@ def hundredth(path: Path, folder: Path) -> str:
     """The study's text with 1 % of its tokens, five seeds, a quarter of the latents, and some
     files as its corpus."""
     study = yaml.safe_load(path.read_text())
-    model = study["models"]["pylm"]
     corpus = {"kind": "text", "path": str(texts(folder / "texts"))}
-    model |= {"corpus": corpus | {"held_out_share": 0.2, "calibration_share": 0.2}, "context": 64}
-    model["harvest"] = {"tokens": 5242, "calibration_tokens": 2048}
+    corpus |= {"held_out_share": 0.2, "calibration_share": 0.2}
+    for model in study["models"].values():
+        model |= {"corpus": corpus, "context": 64}
+        model["harvest"] |= {"tokens": 5242, "calibration_tokens": 2048}
     for recipe in study["recipes"].values():
         recipe |= {"tokens": recipe["tokens"] // 100, "batch_size": 256}
         recipe["n_latents"] //= 4

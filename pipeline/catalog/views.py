@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalog import summaries
 from pipeline.catalog.tables import COMMITS, RUN, TABLES, Column, Table
+from pipeline.claims.view import claims_view
 
 if TYPE_CHECKING:
     from sae_core.metrics.definition import MetricDefinition
@@ -42,7 +43,8 @@ def views(root: str) -> list[View]:
     metrics = list(definitions())
     tables = [_newest(root, table) for table in TABLES.values() if table is not COMMITS]
     made = [_runs(root), _commits(), *tables, _current_saes(root), _metric_definitions(metrics)]
-    return made + [View(*summary) for summary in summaries.summaries(metrics)]
+    shown = [*summaries.summaries(metrics), claims_view()]
+    return made + [View(*summary) for summary in shown]
 
 
 def statements(root: str) -> list[str]:

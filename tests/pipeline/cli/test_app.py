@@ -32,6 +32,7 @@ WORDS = {
         "--json",
     ],
     "sql": ["query", "--file", "--format", "--output"],
+    "claims": ["--json"],
     "status": ["--json"],
     "ui": ["--port"],
     "gc": ["--dry-run", "--yes", "--older-than"],
