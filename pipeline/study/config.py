@@ -20,7 +20,7 @@ from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
 from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
-from pipeline.study.inputs import check_cycles, check_rows, inputs_of
+from pipeline.study.inputs import check_cycles, check_inputs, check_rows
 from pipeline.study.names import SaeKey, Site, Source, Weights, check_name
 from pipeline.study.recipes import recipe
 from pipeline.study.variants import UnknownSiteError, parse_sites, parse_weights
@@ -188,7 +188,7 @@ class Study(_Frozen):
         for source in self.sources():
             context = self.models[source.model].context
             for name, chosen in self.recipes.items():
-                inputs_of(source, chosen)
+                check_inputs(name, chosen, source)
                 check_rows(name, chosen, model=source.model, context=context)
         return self
 

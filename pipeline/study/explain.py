@@ -99,6 +99,9 @@ def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
 def _choice(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(str(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        inner = _choice(schema.get("items", {}))
+        return f"a list, each item {inner}" if inner else ""
     kinds = {"integer": "a whole number", "number": "a number", "null": "null (left out)"}
     kinds |= {"boolean": "true or false", "string": "a text"}
     text = kinds.get(schema.get("type", ""), "")

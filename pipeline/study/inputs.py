@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, did_you_mean
 from pipeline.study.names import SaeKey, Site, Source
 from pipeline.study.variants import GAUSSIAN, SITE_KINDS, parse_site
 
@@ -88,19 +88,39 @@ def site_named(text: str, layer: int) -> Site:
             "own model and weights. Write the site alone, such as 'mlp_out.3', or a kind of site, "
             "such as 'mlp_out', of the source's layer."
         )
-    return parse_site(text if "." in text else f"{text}.{layer}")
+    if "." not in text:
+        raise StudyError(
+            f"{text!r} is not a site or a kind of site. {did_you_mean(text, list(SITE_KINDS))}"
+        )
+    return parse_site(text)
 
 
 def check_names(name: str, recipe: SaeConfig) -> None:
     """Nothing where every name a recipe gives can be used; StudyError says which cannot."""
-    try:
-        for text in recipe.named_inputs:
+    for text in recipe.named_inputs:
+        try:
             if recipe.inputs == "dictionary":
                 _sae(text, None)
             else:
                 site_named(text, 0)
+        except StudyError as error:
+            raise StudyError(f"recipes.{name}.{_field_of(recipe, text)}: {error}") from error
+
+
+def check_inputs(name: str, recipe: SaeConfig, source: Source) -> None:
+    """Nothing where a recipe can be used on a source; StudyError says what it names in vain."""
+    try:
+        inputs_of(source, recipe)
     except StudyError as error:
         raise StudyError(f"recipes.{name}: {error}") from error
+
+
+def _field_of(recipe: SaeConfig, text: str) -> str:
+    """The field in which a recipe names an input."""
+    values = {name: getattr(recipe, name) for name in type(recipe).model_fields}
+    alone = (name for name, value in values.items() if value == text)
+    listed = (name for name, v in values.items() if isinstance(v, tuple) and text in v)
+    return (*alone, *listed)[0]
 
 
 def check_cycles(recipes: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def test_an_sae_of_its_source_alone_needs_nothing() -> None:
         (", write_site: pylm.random.mlp_out.2", "own model and weights"),
         (", write_site: random.mlp_out.2", "own model and weights"),
         (", write_site: resid_pre", "names the source's own site alone"),
-        (", write_site: resid_pre.2", "transcoder on pylm.trained.resid_pre.2"),
+        (", write_site: resid_pre.2", "recipes.mine: transcoder on pylm.trained.resid_pre.2"),
     ],
 )
 def test_a_write_site_that_cannot_be_is_refused_at_load(fields: str, says: str) -> None:

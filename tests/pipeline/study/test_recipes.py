@@ -34,6 +34,18 @@ SMALL = {"n_latents": 64, "tokens": 10_000}
             {"architecture": "relu", "resample_at": [0.05]},
             "recipes.mine: resample_at starts at 0.05.*Allowed: from 0.1 on",
         ),
+        (
+            {"architecture": "relu", "resample_at": "half"},
+            'recipes.mine.resample_at: "half" was given.*Allowed: a list, each item a number. ',
+        ),
+        (
+            {"architecture": "transcoder", "k": 4, "write_site": "mlp_outt"},
+            "recipes.mine.write_site: 'mlp_outt' is not a site or a kind.*Did you mean 'mlp_out'",
+        ),
+        (
+            {"architecture": "crosscoder", "sites": ["resid_post.0", "resid_pos.1"]},
+            "recipes.mine.sites: 'resid_pos.1' is not a site.*Did you mean 'resid_post'",
+        ),
         ({"architecture": "relu", "ema_share": 2}, "recipes.mine.ema_share: 2 .*> 0 and <= 1"),
     ],
 )
