@@ -77,13 +77,19 @@ def _metadata(result: "TrainingResult") -> dict[str, object]:
                 "seconds": result.seconds,
                 "tokens_per_second": result.tokens_per_second,
                 "share_of_time_waiting_for_data": result.wait_share,
-                **result.final,
+                **_last_interval(result),
             }
         ),
         "training_curve": picture(curve_picture(result.curve), "training curve"),
         "sae_hash": result.sae_hash,
         "folder": dg.MetadataValue.path(str(result.path)),
     }
+
+
+def _last_interval(result: "TrainingResult") -> dict[str, float]:
+    """The last metrics, without the times of that interval: those of the whole training stand."""
+    times = ("tokens_per_second", "wait_share")
+    return {name: value for name, value in result.final.items() if name not in times}
 
 
 def _integrity(result: "TrainingResult") -> dg.AssetCheckResult:

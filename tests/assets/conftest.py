@@ -115,7 +115,7 @@ class FakeStages:
             seconds=1.0,
             tokens_per_second=1000.0,
             wait_share=0.0,
-            final={"fvu": 0.2, "dead_share": self.dead_share},
+            final={"fvu": 0.2, "dead_share": self.dead_share, "tokens_per_second": -1.0},
             curve=(CurveRow(1, 500, "fvu", 0.5), CurveRow(2, 1000, "fvu", 0.2)),
             status="diverged" if cell.sae_id in self.diverged else "ok",
         )

@@ -94,6 +94,8 @@ def test_pictures_and_metrics_are_shown_inline(
         }
     curve = base64.b64encode(b"curve").decode()
     assert f"(data:image/png;base64,{curve})" in shown["sae"]["training_curve"].value
+    assert shown["sae"]["fvu"].value == 0.2
+    assert shown["sae"]["tokens_per_second"].value > 0
     histogram = base64.b64encode(b"histogram").decode()
     assert histogram in shown["evaluation"]["firing_frequency"].value
     assert shown["evaluation"]["fvu"].value == 0.2
