@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 MOST_ROWS = 200
-_WIDEST = 60
+_WIDEST = 160
 
 
 def render(rows: pyarrow.Table, style: str) -> bytes:

@@ -27,8 +27,8 @@ def read_only(sql: str) -> str:
         return text
     if kind != duckdb.StatementType.EXPLAIN:
         raise SqlStatementError(
-            f"This is a {kind.name} statement. `sae sql` only reads: SELECT, WITH, FROM, VALUES, "
-            "DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of these. To keep results, use "
+            f"A statement of kind {kind.name} was given. `sae sql` only reads: SELECT, WITH, "
+            "FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of these. To keep results, use "
             "--format parquet, csv or json with --output."
         )
     inside = _EXPLAIN.fullmatch(text)[1]
@@ -37,8 +37,8 @@ def read_only(sql: str) -> str:
     inner_kind, inner = _single(inside)
     if inner_kind != duckdb.StatementType.SELECT:
         raise SqlStatementError(
-            f"EXPLAIN of a {inner_kind.name} statement. `sae sql` explains what it would run: "
-            "a single SELECT. Write EXPLAIN SELECT ..., or EXPLAIN ANALYZE SELECT ..."
+            f"EXPLAIN of a statement of kind {inner_kind.name} was given. `sae sql` explains what "
+            "it would run: a single SELECT. Write EXPLAIN SELECT ..., or EXPLAIN ANALYZE SELECT ..."
         )
     return f"EXPLAIN {'ANALYZE ' if analyze else ''}{inner}"
 
@@ -51,6 +51,6 @@ def _single(sql: str) -> tuple[object, str]:
     except duckdb.Error as error:
         raise SqlStatementError(str(error)) from error
     if len(found) != 1:
-        given = "no statement" if not found else f"{len(found)} statements"
-        raise SqlStatementError(f"{given} were given; `sae sql` takes one. Give a single SELECT.")
+        given = f"{len(found)} statements were" if found else "no statement was"
+        raise SqlStatementError(f"{given} given; `sae sql` takes one. Give a single SELECT.")
     return found[0].type, found[0].query

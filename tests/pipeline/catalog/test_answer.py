@@ -29,6 +29,14 @@ def test_a_table_shows_the_first_rows_and_counts_all() -> None:
     assert lines[-1] == f"({answer.MOST_ROWS + 5} rows)"
 
 
+def test_a_table_shows_a_reason_in_full_and_cuts_what_is_endless() -> None:
+    texts = pa.table({"text": ["x" * 140, "y" * 1000]})
+    lines = answer.render(texts, "table").decode().splitlines()
+    assert lines[2] == "x" * 140
+    assert lines[3].endswith("y...")
+    assert len(lines[3]) < 200
+
+
 def test_csv_and_json_hold_every_row_in_full() -> None:
     assert answer.render(ROWS, "csv") == b"name,value,n\na,0.123456789,1\n,nan,20000\n"
     assert json.loads(answer.render(ROWS, "json")) == [
