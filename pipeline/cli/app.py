@@ -16,7 +16,18 @@ from pipeline.corpus.one_look import one_look
 from pipeline.errors import UserError
 from pipeline.threads import wait_briefly
 
-COMMANDS = ("init", "run", "demo", "backfill", "sql", "claims", "status", "ui", "gc")
+COMMANDS = (
+    "init",
+    "run",
+    "demo",
+    "backfill",
+    "sql",
+    "claims",
+    "report",
+    "status",
+    "ui",
+    "gc",
+)
 BAD_INPUT = 2
 INTERRUPTED = 130
 

@@ -1,0 +1,1 @@
+"""The report: one offline HTML page made from SQL over a workspace."""

@@ -1,0 +1,101 @@
+"""How alike dictionaries are: MMCS of every pair that was matched, from each row to each column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.report.panel import GRID, MUTED, Panel
+from pipeline.report.sites import by_site
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = Mapping[str, Any]
+_MOST_NUMBERS = 12
+
+
+def panels(rows: Sequence[Row]) -> list[Panel]:
+    """One panel per model and site; rows and columns are its SAEs."""
+    made = []
+    for place, here in by_site(rows).items():
+        values = pairs(here)
+        names = sorted({name for pair in values for name in pair}, key=_order)
+        side = min(9.0, max(3.7, 1.9 + 0.42 * len(names)))
+        label = f"MMCS between the dictionaries of {len(names)} SAEs on {place}"
+        made.append(Panel(f"mmcs.{place}", label, _drawn(names, values, place), (side, side)))
+    return made
+
+
+def pairs(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
+    """(a, b) -> mean over a's living latents of the best cosine in b."""
+    found = {}
+    for row in rows:
+        for a, b, value in (
+            (row["sae_b"], row["sae_a"], row["mmcs_ba"]),
+            (row["sae_a"], row["sae_b"], row["mmcs_ab"]),
+        ):
+            if value is not None:
+                found[a, b] = float(value)
+    return found
+
+
+def short_name(sae: str) -> str:
+    """`random topk16.s0` of `pylm.random.resid_post.1/topk16.s0`."""
+    source, _, key = sae.partition("/")
+    return f"{'.'.join(source.split('.')[1:-2])} {key}"
+
+
+def _order(sae: str) -> tuple[str, bool, str]:
+    weights, key = short_name(sae).split(" ", 1)
+    return ("" if weights == "trained" else weights, False, key)
+
+
+def _drawn(
+    names: Sequence[str], values: Mapping[tuple[str, str], float], place: str
+) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        from matplotlib import colormaps
+        from matplotlib.patches import Rectangle
+
+        colours = colormaps["viridis"]
+        for i, a in enumerate(names):
+            for j, b in enumerate(names):
+                value = values.get((a, b))
+                face = GRID if value is None else colours(min(1.0, max(0.0, value)))
+                axes.add_patch(Rectangle((j, i), 0.96, 0.96, facecolor=face, linewidth=0))
+                if value is not None and len(names) <= _MOST_NUMBERS:
+                    ink = "white" if value < 0.6 else "black"
+                    text = f"{value:.2f}"
+                    axes.text(j + 0.48, i + 0.5, text, color=ink, ha="center", va="center", size=7)
+        axes.set_xlim(0, len(names))
+        axes.set_ylim(len(names), 0)
+        axes.set_aspect("equal")
+        ticks = [i + 0.48 for i in range(len(names))]
+        labels = [_label(name) for name in names]
+        axes.set_xticks(ticks, labels, rotation=90)
+        axes.set_yticks(ticks, labels)
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_title(place)
+        axes.set_xlabel("to: best match among these latents")
+        axes.set_ylabel("from: mean over these living latents")
+        _scale(axes)
+
+    return draw
+
+
+def _label(sae: str) -> str:
+    return short_name(sae).replace("random_except_embeddings", "rand. exc. emb.")
+
+
+def _scale(axes: Axes) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = ScalarMappable(Normalize(0, 1), colormaps["viridis"].resampled(32))
+    bar = axes.figure.colorbar(scale, ax=axes, shrink=0.6, pad=0.03, drawedges=False)
+    bar.outline.set_edgecolor(MUTED)
+    bar.set_label("MMCS (grey: not matched)")
