@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Row = Mapping[str, Any]
+_WIDE_RANGE = 4.0
 _NAMES = {"fvu": "FVU (training batches)", "dead_share": "dead share of latents"}
 
 
@@ -49,14 +50,16 @@ def _drawn(rows: Sequence[Row], metric: str, place: str) -> Callable[[Axes], Non
         axes.set_xlabel("training tokens")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlim(left=0)
-        if metric == "fvu" and min(row["value"] for row in rows) > 0:
+        lowest, highest = min(r["value"] for r in rows), max(r["value"] for r in rows)
+        if metric == "fvu" and lowest > 0 and highest / lowest > _WIDE_RANGE:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
             axes.yaxis.set_major_formatter(ScalarFormatter())
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_ylabel(f"{_NAMES[metric]}, log scale")
         else:
-            axes.set_ylim(0, max(0.05, 1.05 * max(row["value"] for row in rows)))
+            top = max(0.05, 1.05 * highest)
+            axes.set_ylim(-0.02 * top, top)
             axes.set_ylabel(_NAMES[metric])
         legend(axes, colours)
 

@@ -18,6 +18,7 @@ _SHOWN = {
 }
 _MARKERS = "osD^vP*X"
 _WIDE_RANGE = 4.0
+_APART, _APART_ALL = 8.0, 96.0
 
 
 def panels(rows: Sequence[Row], metric: str) -> list[Panel]:
@@ -38,23 +39,41 @@ def _drawn(rows: Sequence[Row], metric: str, place: str) -> Callable[[Axes], Non
         colours = weights_colours(row["weights"] for row in rows)
         recipes = sorted({row["recipe"] for row in rows})
         for weights, colour in colours.items():
-            mine = [row for row in rows if row["weights"] == weights]
-            for row in mine:
-                _point(axes, row, metric, colour, _MARKERS[recipes.index(row["recipe"]) % 8])
-            best = [row for row in mine if row[_SHOWN[metric][1]] is False]
-            best.sort(key=lambda row: row["l0"])
-            axes.plot(
-                [row["l0"] for row in best], [row[metric] for row in best], color=colour, lw=1
-            )
+            best = [
+                (row["l0"], row[metric])
+                for row in rows
+                if row["weights"] == weights and row[_SHOWN[metric][1]] is False
+            ]
+            if best:
+                axes.plot(*zip(*sorted(best), strict=True), color=colour, linewidth=1)
+        for row, aside in zip(rows, _asides(rows), strict=True):
+            marker = _MARKERS[recipes.index(row["recipe"]) % len(_MARKERS)]
+            _point(axes, row, metric, colours[row["weights"]], marker, aside)
         _axes(axes, rows, metric)
         axes.set_title(place)
-        legend(axes, colours)
+        legend(axes, colours, dict(zip(recipes, _MARKERS, strict=False)))
 
     return draw
 
 
-def _point(axes: Axes, row: Row, metric: str, colour: str, marker: str) -> None:
+def _asides(rows: Sequence[Row]) -> list[float]:
+    """How far each mark stands to the right of its L0, in points: those of one L0 share it."""
+    alike: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        alike.setdefault(f"{row['l0']:.3g}", []).append(i)
+    asides = [0.0] * len(rows)
+    for group in alike.values():
+        for j, i in enumerate(group):
+            asides[i] = (j - (len(group) - 1) / 2) * min(_APART, _APART_ALL / len(group))
+    return asides
+
+
+def _point(axes: Axes, row: Row, metric: str, colour: str, marker: str, aside: float) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
     x, y = row["l0"], row[metric]
+    moved = ScaledTranslation(aside / 72, 0, axes.figure.dpi_scale_trans)
+    axes.update_datalim([(x, y)])
     axes.errorbar(
         [x],
         [y],
@@ -62,11 +81,11 @@ def _point(axes: Axes, row: Row, metric: str, colour: str, marker: str) -> None:
         yerr=_reach(row, metric, y),
         color=colour,
         marker=marker,
-        markersize=4,
+        markersize=3.5,
         linewidth=0,
         elinewidth=1,
-        capsize=2.5,
-        alpha=0.85,
+        capsize=2,
+        transform=axes.transData + moved,
     )
 
 
@@ -80,20 +99,26 @@ def _reach(row: Row, metric: str, value: float) -> list[list[float]] | None:
 def _axes(axes: Axes, rows: Sequence[Row], metric: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    l0 = [row["l0"] for row in rows]
     axes.grid(visible=True)
     axes.set_xlabel("L0 (active latents per token)")
     axes.set_ylabel(_SHOWN[metric][0])
-    if min(l0) > 0 and max(l0) / min(l0) > _WIDE_RANGE:
+    low, high = _span(rows, "l0")
+    if low > 0 and high / low > _WIDE_RANGE:
         axes.set_xscale("log")
+        axes.set_xlim(low / 1.3, high * 1.3)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        low, high = min(l0), max(l0)
-        room = max(0.1 * (high - low), 0.1 * high, 0.5)
+        room = max(0.15 * (high - low), 0.25 * high, 0.5)
         axes.set_xlim(max(0.0, low - room), high + room)
-    if metric == "fvu":
-        axes.set_ylim(bottom=0)
-    elif all(0 <= row[metric] <= 1 for row in rows):
-        axes.set_ylim(top=1.0)
+    low, high = _span(rows, metric)
+    room = 0.12 * (high - low) or 0.05
+    axes.set_ylim(low - room, high + room)
+
+
+def _span(rows: Sequence[Row], metric: str) -> tuple[float, float]:
+    """The lowest and highest of the values and the ends of their intervals."""
+    names = (metric, f"{metric}_ci_low", f"{metric}_ci_high")
+    found = [row[name] for row in rows for name in names if row[name] is not None]
+    return min(found), max(found)

@@ -29,15 +29,9 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
 
 def pairs(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
     """(a, b) -> mean over a's living latents of the best cosine in b."""
-    found = {}
-    for row in rows:
-        for a, b, value in (
-            (row["sae_b"], row["sae_a"], row["mmcs_ba"]),
-            (row["sae_a"], row["sae_b"], row["mmcs_ab"]),
-        ):
-            if value is not None:
-                found[a, b] = float(value)
-    return found
+    back = {(row["sae_b"], row["sae_a"]): row["mmcs_ba"] for row in rows}
+    there = {(row["sae_a"], row["sae_b"]): row["mmcs_ab"] for row in rows}
+    return {pair: value for pair, value in (back | there).items() if value is not None}
 
 
 def short_name(sae: str) -> str:
@@ -61,6 +55,8 @@ def _drawn(
         colours = colormaps["viridis"]
         for i, a in enumerate(names):
             for j, b in enumerate(names):
+                if a == b:
+                    continue
                 value = values.get((a, b))
                 face = GRID if value is None else colours(min(1.0, max(0.0, value)))
                 axes.add_patch(Rectangle((j, i), 0.96, 0.96, facecolor=face, linewidth=0))
@@ -97,5 +93,6 @@ def _scale(axes: Axes) -> None:
 
     scale = ScalarMappable(Normalize(0, 1), colormaps["viridis"].resampled(32))
     bar = axes.figure.colorbar(scale, ax=axes, shrink=0.6, pad=0.03, drawedges=False)
+    bar.solids.set_edgecolor("face")
     bar.outline.set_edgecolor(MUTED)
     bar.set_label("MMCS (grey: not matched)")

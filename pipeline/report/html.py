@@ -35,10 +35,14 @@ def with_interval(row: Mapping[str, Any], metric: str) -> str:
     if row[metric] is None:
         return _MISSING
     low, high = row[f"{metric}_ci_low"], row[f"{metric}_ci_high"]
-    told = number(row[metric])
-    if low is None and high is None:
-        return told
-    return f'{told}<span class="interval">{number(low)} to {number(high)}</span>'
+    known = low is not None or high is not None
+    return with_note(number(row[metric]), f"{number(low)} to {number(high)}" if known else "")
+
+
+def with_note(text: str, note: str) -> str:
+    """A text with a smaller one under it, as HTML."""
+    under = f'<span class="interval">{escape(note)}</span>' if note else ""
+    return escape(text) + under
 
 
 def cell(name: str, value: Any) -> str:
@@ -48,7 +52,12 @@ def cell(name: str, value: Any) -> str:
         return _MISSING
     if name.endswith(("hash", "commit")) and len(text) > _HASH:
         return f'<code title="{escape(text)}">{escape(text[:_HASH])}</code>'
-    return escape(text)
+    return breakable(text) if name.startswith(("sae", "source", "example")) else escape(text)
+
+
+def breakable(text: str) -> str:
+    """An id as HTML: a line may end after its slash or a dot."""
+    return escape(text).replace("/", "/<wbr>").replace(".", ".<wbr>")
 
 
 def table(

@@ -14,6 +14,7 @@ from pipeline.report import html
 from pipeline.report.answers import Answers
 from pipeline.report.latents import Latents
 from pipeline.report.left_out import left_out
+from pipeline.report.panel import Panel
 from pipeline.report.what_was_run import what_was_run
 
 _RESULTS = {
@@ -27,15 +28,11 @@ _RESULTS = {
     "mmcs_random_twin": "MMCS random twin",
 }
 _TWINS = {
-    "sae_trained": "SAE",
-    "random_weights": "twin's weights",
-    "metric": "metric",
-    "trained": "trained",
-    "random": "random",
-    "difference": "difference",
-    "ci_low": "95 % from",
-    "ci_high": "to",
-    "level": "resampled",
+    "fvu": "FVU",
+    "l0": "L0",
+    "dead_eval": "dead share",
+    "token_entropy": "token entropy, nats",
+    "ce_increase_nats": "CE increase, nats",
 }
 
 
@@ -77,12 +74,12 @@ def _lead(answers: Answers, made_at: datetime.datetime) -> str:
     commits = sorted({row["commit"] for row in saes if row["commit"]})
     code = ", ".join(one[:10] for one in commits) or "outside a clone"
     counts = [
-        (len({row["study"] for row in answers.rows["studies"]}), "studies"),
-        (len({row["source"] for row in answers.rows["sources"]}), "sources"),
-        (len(saes), "SAEs"),
-        (sum(row["n_latents"] for row in saes), "latents"),
+        (len({row["study"] for row in answers.rows["studies"]}), "study", "studies"),
+        (len({row["source"] for row in answers.rows["sources"]}), "source", "sources"),
+        (len(saes), "SAE", "SAEs"),
+        (sum(row["n_latents"] for row in saes), "latent", "latents"),
     ]
-    told = "".join(f"<li><b>{n:,}</b> {what}</li>" for n, what in counts)
+    told = "".join(f"<li><b>{n:,}</b> {one if n == 1 else all}</li>" for n, one, all in counts)
     return (
         f'<ul class="counts">{told}</ul><p class="note">Made {made_at:%Y-%m-%d %H:%M} UTC by '
         f"sae-foundry {version('sae-foundry')}; the SAEs' code: {escape(code)}. "
@@ -98,24 +95,55 @@ def _made_by(answers: Answers, names: Sequence[str]) -> str:
 
 def _quality(answers: Answers) -> str:
     rows = [
-        [escape(row["sae"]), *(html.with_interval(row, metric) for metric in _RESULTS)]
+        [html.breakable(row["sae"]), *(html.with_interval(row, metric) for metric in _RESULTS)]
         for row in answers.rows["results"]
     ]
     results = html.table("SAEs on held-out text, 95 % intervals", ["SAE", *_RESULTS.values()], rows)
-    twins = html.records(
-        "Trained minus random, paired on the same documents", answers.rows["twins"], _TWINS
-    )
     return (
         f"{results}{_explained(answers, list(_RESULTS))}"
-        "<h3>FVU against L0</h3><p>Each mark is an SAE with its 95 % intervals over documents; "
-        "lines join the SAEs of one source that no other beats in both.</p>"
-        f"{html.figures(answers.figures['fvu_l0'][1])}"
-        "<h3>Loss recovered against L0</h3><p>Share of the zero-ablation loss that splicing the "
-        "SAE in recovers. SAEs without a value are not drawn; the last section says why.</p>"
-        f"{html.figures(answers.figures['loss_recovered_l0'][1])}"
-        f"<h3>Beside random weights</h3>{twins}"
+        "<h3>Error and loss against sparsity</h3><p>Each mark is an SAE with its 95 % intervals "
+        "over documents; marks of one L0 stand side by side. Lines join the SAEs of one source "
+        "that no other beats in both. Loss recovered is the share of the zero-ablation loss; SAEs "
+        "without a value are not drawn, and the last section says why.</p>"
+        f"{html.figures(_together(answers, 'fvu_l0', 'loss_recovered_l0'))}"
+        "<h3>Beside random weights</h3><p>Trained minus random, paired on the same documents, "
+        f"with 95 % intervals.</p>{_twins(answers)}"
         f"{_made_by(answers, ['results', 'frontier', 'twins'])}"
     )
+
+
+def _together(answers: Answers, *kinds: str) -> list[Panel]:
+    """Panels of several kinds, those of one site beside each other."""
+    made = [answers.figures[kind][1] for kind in kinds]
+    places = dict.fromkeys(p.name.split(".", 1)[1] for panels in made for p in panels)
+    return [
+        p for place in places for panels in made for p in panels if p.name.endswith(f".{place}")
+    ]
+
+
+def _twins(answers: Answers) -> str:
+    """A row per SAE and twin, a column per metric."""
+    pairs: dict[tuple[str, str], dict[str, str]] = {}
+    levels: dict[tuple[str, str], str] = {}
+    for row in answers.rows["twins"]:
+        told = {
+            "difference": row["difference"],
+            "difference_ci_low": row["ci_low"],
+            "difference_ci_high": row["ci_high"],
+        }
+        pair = pairs.setdefault((row["sae_trained"], row["random_weights"]), {})
+        pair[row["metric"]] = html.with_interval(told, "difference")
+        levels[row["sae_trained"], row["random_weights"]] = row["level"] or ""
+    rows = [
+        [
+            html.breakable(sae),
+            html.with_note(twin, levels[sae, twin]),
+            *(cells.get(name, "") for name in _TWINS),
+        ]
+        for (sae, twin), cells in pairs.items()
+    ]
+    head = ["SAE", "less its twin on; resampled", *_TWINS.values()]
+    return html.table("Trained minus random", head, rows, numbers_from=2)
 
 
 def _explained(answers: Answers, metrics: Sequence[str]) -> str:
@@ -132,8 +160,8 @@ def _explained(answers: Answers, metrics: Sequence[str]) -> str:
 def _training(answers: Answers) -> str:
     return (
         "<p>On training batches, one line per SAE.</p>"
-        f"{html.figures(answers.figures['curve_fvu'][1])}"
-        f"{html.figures(answers.figures['curve_dead'][1])}{_made_by(answers, ['curves'])}"
+        f"{html.figures(_together(answers, 'curve_fvu', 'curve_dead'))}"
+        f"{_made_by(answers, ['curves'])}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 24
+_LONG_NAME = 24
 
 INK, MUTED, GRID = "#1b2026", "#59636e", "#d8dde3"
 # Told apart with any common colour blindness (after Okabe and Ito, darkened for thin lines).
@@ -45,6 +46,7 @@ _STYLE = {
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "axes.facecolor": "none",
 }
 
 
@@ -99,13 +101,19 @@ def weights_colours(weights: Iterable[str]) -> dict[str, str]:
     return {w: usual.get(w) or rest[others.index(w) % len(rest)] for w in order}
 
 
-def legend(axes: Axes, colours: dict[str, str]) -> None:
-    """Names of the weights variants below the figure, in their colours."""
+def legend(
+    axes: Axes, colours: Mapping[str, str], markers: Mapping[str, str] | None = None
+) -> None:
+    """Below the figure: weights variants in their colours; recipes by mark, from two on."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours.values()]
     names = [f"{name} weights" for name in colours]
-    axes.figure.legend(handles, names, loc="outside lower center", ncols=1, handlelength=1.4)
+    if markers and len(markers) > 1:
+        handles += [Line2D([], [], color=MUTED, marker=m, lw=0, ms=4) for m in markers.values()]
+        names += list(markers)
+    columns = 1 if max(map(len, names)) > _LONG_NAME else 2
+    axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=1.4)
 
 
 def _own_ids(svg: str, name: str) -> str:

@@ -33,19 +33,19 @@ SELECT r.source, r.n_rows, r.width, r.dtype, r.shuffle, r.n_nonfinite, r.n_high_
 FROM sources AS r
 WHERE (r.source, r.source_hash) IN (
   SELECT (s.source, s.source_hash) FROM saes AS s JOIN chosen USING (sae, sae_hash))
-ORDER BY r.layer, r.source"""
+ORDER BY r.layer, r.model, r.site, r.weights <> 'trained', r.weights"""
 
 SAES = """
 SELECT s.sae, s.weights, s.layer, s.architecture, s.recipe, s.n_latents, s.k, s.width, s.seed,
   s.data_seed, s.tokens, s.batch_size, s.seconds, s.dead_train, s.status, s.package_version,
   s."commit", s.sae_hash, s.config_json
 FROM saes AS s JOIN chosen USING (sae, sae_hash)
-ORDER BY s.layer, s.source, s.recipe, s.seed"""
+ORDER BY s.layer, s.model, s.site, s.weights <> 'trained', s.weights, s.recipe, s.seed"""
 
 RESULTS = f"""
 SELECT e.sae, {", ".join(f"e.{m}, e.{m}_ci_low, e.{m}_ci_high" for m in _RESULTS)}
 FROM evaluations AS e JOIN chosen USING (sae, sae_hash)
-ORDER BY e.layer, e.source, e.recipe, e.seed"""
+ORDER BY e.layer, e.model, e.site, e.weights <> 'trained', e.weights, e.recipe, e.seed"""
 
 TWINS = """
 SELECT t.sae_trained, t.random_weights, t.metric, t.trained, t.random, t.difference,
@@ -62,7 +62,7 @@ SELECT c.model, c.site, c.layer, c.weights, c.recipe, c.architecture, c.seed, e.
   e.loss_recovered_zero_ci_low, e.loss_recovered_zero_ci_high, p.dominated, p.loss_dominated
 FROM evaluations AS e JOIN chosen AS c USING (sae, sae_hash)
 LEFT JOIN pareto_frontier AS p ON p.sae = e.sae
-ORDER BY c.layer, c.model, c.site, c.weights, e.l0, c.recipe, c.seed"""
+ORDER BY c.layer, c.model, c.site, c.weights <> 'trained', c.weights, e.l0, c.recipe, c.seed"""
 
 CURVES = f"""
 SELECT c.model, c.site, c.layer, c.weights, c.recipe, c.seed, t.sae, t.metric, t.tokens, t.value

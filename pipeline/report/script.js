@@ -63,7 +63,7 @@ function grouped(latents) {
 // Words
 
 const digits = (value, n = 3) => (Number.isNaN(value) || value == null ? "–" : String(Number(value.toPrecision(n))));
-const percent = (share) => (Number.isNaN(share) ? "–" : `${digits(100 * share)} %`);
+const percent = (share) => (Number.isNaN(share) ? "–" : `${(100 * share).toPrecision(3)} %`);
 const visible = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll("\r", "␍");
 
 function token(data, row) {
@@ -86,7 +86,7 @@ function relation(a, b) {
 const state = { sae: names[0], sort: "firing_frequency", order: "high first", living: true, words: "", shown: PAGE_ROWS, latent: null };
 const controls = {}, list = el("tbody"), status = el("p", { class: "note", role: "status" });
 const more = el("button", { type: "button", onclick: () => { state.shown += PAGE_ROWS; show(); } }, "Show 50 more");
-const detail = el("div", { class: "detail" });
+const detail = el("div", { class: "detail", role: "region", "aria-label": "The chosen latent", tabindex: "0" });
 
 function chosen(data) {
   const words = state.words.toLowerCase(), values = data[state.sort];
@@ -144,7 +144,7 @@ async function open(sae, latent) {
   history.replaceState(null, "", `#${new URLSearchParams({ sae, latent })}`);
   await show();
   const head = el("h3", { tabindex: "-1" }, `Latent ${latent}`);
-  detail.replaceChildren(head, el("p", { class: "note" }, sae), facts(data, row), ...examples(data, row), ...neighbours(data, row), ...matches(data, row), back(latent));
+  detail.replaceChildren(head, el("p", { class: "note" }, sae), facts(data, row), ...examples(data, row), ...matches(data, row), ...neighbours(data, row), back(latent));
   detail.scrollTop = 0;
   head.focus({ preventScroll: true });
   head.scrollIntoView({ block: "nearest" });
@@ -160,7 +160,7 @@ function facts(data, row) {
   const stability = seeds < 0 ? "–" : `${digits(data.mean_cosine[row])} over ${seeds} other seed${seeds === 1 ? "" : "s"}`;
   const shown = [
     ["fires on", `${percent(data.firing_frequency[row])} of tokens`], ["fires", data.n_fires[row].toLocaleString("en")],
-    ["mean activation", digits(data.mean_activation[row])], ["largest activation", digits(data.max_activation[row])],
+    ["mean activation, raw units", digits(data.mean_activation[row])], ["largest activation, raw units", digits(data.max_activation[row])],
     ["most often on", token(data, row)], ["share on that token", percent(data.top_token_share[row])],
     ["token entropy, nats", digits(data.token_entropy[row])], ["best cosine in", stability],
     ["found one-to-one by", seeds < 0 ? "–" : `${percent(data.found_by[row])} of them`],

@@ -42,7 +42,7 @@ _STUDIES = {"study": "study", "registered_at": "registered", "study_hash": "stud
 def what_was_run(answers: Answers) -> str:
     """HTML of the section."""
     rows = answers.rows
-    recipes = {row["recipe"]: row["config_json"] for row in rows["saes"]}
+    recipes = {row["recipe"]: row["config_json"] or "not known" for row in rows["saes"]}
     studies = "".join(
         html.details(f"The file of study {row['study']}", html.code(row["yaml"]))
         for row in rows["studies"]

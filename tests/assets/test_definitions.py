@@ -17,6 +17,7 @@ GRAPH = {
     "evaluation": ["sae"],
     "random_baselines": ["evaluation"],
     "dictionary_matches": ["evaluation"],
+    "report": ["dictionary_matches", "random_baselines"],
 }
 CHECKS = {
     "activations": {"store_integrity", "shuffle_quality", "masked_rows"},

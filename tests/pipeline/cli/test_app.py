@@ -33,6 +33,7 @@ WORDS = {
     ],
     "sql": ["query", "--file", "--format", "--output"],
     "claims": ["--json"],
+    "report": ["--output", "--study", "--figures"],
     "status": ["--json"],
     "ui": ["--port"],
     "gc": ["--dry-run", "--yes", "--older-than"],

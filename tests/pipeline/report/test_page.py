@@ -1,0 +1,266 @@
+"""The page says what SQL says, all of it or why not, and is one file that asks for nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.catalog.statement import read_only
+from pipeline.catalog.warehouse import query
+from pipeline.cli.app import main
+from pipeline.errors import StudyError
+from pipeline.report import latents as latents_module
+from pipeline.report.answers import NothingToReport
+from pipeline.report.ask import asking
+from pipeline.report.heat_map import pairs
+from pipeline.report.packed import unpacked
+from pipeline.report.run import write_report
+from pipeline.study.config import parse_study
+from pipeline.study.registry import register
+from pipeline.workspace import Workspace
+from tests.pipeline.report.conftest import Scene
+from tests.pipeline.report.made_up import HOSTILE, REASON, made_up
+
+
+class Reader(HTMLParser):
+    """Elements, and the texts of table cells row by row, as a browser reads them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text: list[str] = []
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._cell = True
+        if tag == "span" and self._cell:
+            self.rows[-1][-1] += " "
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = self._cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+        if self._cell:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def reader(scene: Scene) -> Reader:
+    return Reader(scene.html)
+
+
+def browsed(html: str) -> dict[str, tuple[dict[str, np.ndarray], dict[str, object]]]:
+    found = re.findall(r'data-sae="([^"]*)">([^<]*)</script>', html)
+    return {sae: unpacked(data) for sae, data in found}
+
+
+def test_the_table_of_results_has_the_numbers_of_evaluations(scene: Scene, reader: Reader) -> None:
+    shown = {row[0]: row for row in reader.rows if row[0] in scene.saes and len(row) == 9}
+    for row in query(scene.workspace, "SELECT * FROM evaluations").to_pylist():
+        cells = shown.pop(row["sae"])
+        for place, metric in ((1, "l0"), (2, "fvu"), (3, "loss_recovered_zero"), (6, "dead_eval")):
+            names = (metric, f"{metric}_ci_low", f"{metric}_ci_high")
+            told = [float(one) for one in re.findall(r"[\d.e-]+\d|\d", cells[place])]
+            known = [row[name] for name in names if row[name] is not None]
+            assert told == pytest.approx(known, rel=1e-3)
+    assert not shown
+
+
+def test_the_browser_has_the_numbers_of_latents_and_their_stability(scene: Scene) -> None:
+    data = browsed(scene.html)
+    assert sorted(data) == sorted(scene.saes)
+    sql = (
+        "SELECT l.*, s.n_seeds, s.mean_cosine, s.found_by FROM latents AS l "
+        "LEFT JOIN latent_stability AS s USING (sae, sae_hash, latent) ORDER BY l.latent"
+    )
+    for row in query(scene.workspace, sql).to_pylist():
+        columns, _ = data[row["sae"]]
+        for name in (*latents_module.FLOATS, *latents_module.INTEGERS):
+            missing = math.nan if name in latents_module.FLOATS else -1
+            value = missing if row[name] is None else row[name]
+            found = float(columns[name][row["latent"]])
+            assert found == pytest.approx(float(value), rel=1e-6, nan_ok=True), name
+
+
+def test_the_browser_has_every_match(scene: Scene) -> None:
+    data = browsed(scene.html)
+    rows = query(scene.workspace, "SELECT * FROM latent_matches").to_pylist()
+    n_shown = 0
+    for columns, texts in data.values():
+        n_shown += sum(len(columns[f"match{i}.cosine"]) for i in range(len(texts["matches"])))
+    assert n_shown == len(rows) > 0
+    for row in rows:
+        columns, texts = data[row["sae_a"]]
+        at = f"match{texts['matches'].index(row['sae_b'])}"
+        (i,) = np.flatnonzero(columns[f"{at}.latent_a"] == row["latent_a"])
+        assert columns[f"{at}.latent_b"][i] == row["latent_b"]
+        assert columns[f"{at}.cosine"][i] == pytest.approx(row["cosine"], rel=1e-6)
+        assert columns[f"{at}.partner"][i] == (-1 if row["partner"] is None else row["partner"])
+
+
+def test_every_example_is_there_and_marks_its_token(scene: Scene) -> None:
+    data = browsed(scene.html)
+    rows = query(
+        scene.workspace,
+        "SELECT * FROM latent_examples ORDER BY sae, latent, kind DESC, rank",
+    ).to_pylist()
+    places = dict.fromkeys(data, 0)
+    for row in rows:
+        columns, texts = data[row["sae"]]
+        i = places[row["sae"]]
+        places[row["sae"]] += 1
+        text = texts["texts"][columns["example.text"][i]]
+        start, end = int(columns["example.start"][i]), int(columns["example.end"][i])
+        marked = text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le")
+        assert (columns["example.latent"][i], text, marked) == (
+            row["latent"],
+            row["text"],
+            row["token"],
+        )
+    assert all(places[sae] == len(columns["example.text"]) for sae, (columns, _) in data.items())
+
+
+def test_the_figures_rest_on_what_their_queries_give(scene: Scene) -> None:
+    found = scene.found
+    with asking(scene.workspace) as ask:
+        for kind, (name, panels) in found.figures.items():
+            assert panels, kind
+            for panel in panels:
+                for ending in ("png", "svg", "sql"):
+                    assert (scene.figures / f"{panel.name}.{ending}").stat().st_size > 100
+                sql = read_only((scene.figures / f"{panel.name}.sql").read_text())
+                assert ask(sql).to_pylist() == found.rows[name]
+    histogram: dict[str, int] = {}
+    for row in found.rows["frequencies"]:
+        histogram[row["sae"]] = histogram.get(row["sae"], 0) + row["n"]
+    assert histogram == dict.fromkeys(scene.saes, 16)
+    for row in query(scene.workspace, "SELECT * FROM dictionary_matches").to_pylist():
+        assert pairs(found.rows["matches"])[row["sae_a"], row["sae_b"]] == row["mmcs_ab"]
+
+
+def test_curves_are_thinned_and_keep_their_last_point(scene: Scene) -> None:
+    rows = scene.found.rows["curves"]
+    steps = [r["tokens"] for r in rows if r["sae"] == scene.saes[0] and r["metric"] == "fvu"]
+    assert 100 < len(steps) <= 200
+    assert steps == sorted(steps)
+    assert steps[-1] == 8 * 999
+
+
+def test_nothing_on_the_page_leads_outside(scene: Scene, reader: Reader) -> None:
+    assert re.findall(r"https?:?(?!-equiv)", scene.html) == []
+    assert re.findall(r"url\((?!#)", scene.html) == []
+    for tag, attributes in reader.elements:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, value)
+    policy = next(a["content"] for _, a in reader.elements if "http-equiv" in a)
+    assert "default-src 'none'" in policy
+
+
+def test_text_is_shown_as_text(scene: Scene, reader: Reader) -> None:
+    assert HOSTILE not in scene.html
+    assert not [a for tag, a in reader.elements if tag == "img" or any(n[:2] == "on" for n in a)]
+    assert len([tag for tag, _ in reader.elements if tag == "script"]) == 2 + len(scene.saes)
+    assert any(REASON in row for row in reader.rows)
+    assert any(HOSTILE in text for text in reader.text)
+
+
+def test_ids_are_unique_and_links_on_the_page_lead_somewhere(reader: Reader) -> None:
+    ids = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a.get("href") or a.get("xlink:href") for _, a in reader.elements]
+    assert {link[1:] for link in links if link and link[0] == "#"} <= set(ids)
+
+
+def test_what_was_run_leads_back_to_code_and_data(reader: Reader) -> None:
+    titles = {a.get("title") for tag, a in reader.elements if tag == "code"}
+    assert {"b" * 64, "c" * 64, "d" * 64, "e" * 64, "f" * 40} <= titles
+
+
+def test_beyond_its_bounds_the_page_says_what_it_leaves_out(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latents_module, "MOST_LATENTS", 40)
+    monkeypatch.setattr(latents_module, "MOST_EXAMPLES", 100)
+    write_report(scene.workspace, tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text()
+    data = browsed(html)
+    assert sorted(data) == [sae for sae in sorted(scene.saes) if "trained" in sae]
+    assert {len(columns["example.latent"]) for columns, _ in data.values()} == {3 * 15}
+    assert "at most 40 latents: 2 SAEs are not in it" in html
+    assert "150 of 240 examples are not on the page" in html
+
+
+def test_an_empty_workspace_is_a_clear_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--workspace", str(tmp_path / "w"), "--output", str(page)])
+    assert ended.value.code == 2
+    assert "has no trained SAE yet" in capsys.readouterr().err
+    assert not page.exists()
+    with pytest.raises(NothingToReport, match="sae demo"):
+        write_report(Workspace.open(tmp_path / "w"), page)
+
+
+def test_an_unknown_study_is_named_and_writes_nothing(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="--study other"):
+        write_report(scene.workspace, tmp_path / "page.html", study="other")
+    assert not list(tmp_path.iterdir())
+
+
+def test_saes_that_were_not_evaluated_are_told(tmp_path: Path) -> None:
+    from pipeline.catalog.write import new_run_id, write_run
+    from tests.pipeline.catalog.rows import sae
+
+    workspace = Workspace.open(tmp_path / "w")
+    row = sae("lm.trained.resid_post.1/topk.s0", n_latents=8)
+    write_run(workspace, new_run_id("training"), {"saes": [row]}, kind="training")
+    made = write_report(workspace, tmp_path / "page.html")
+    html = made.page.read_text()
+    assert made.n_saes == 1
+    assert "SAEs without an evaluation" in html
+    assert browsed(html) == {}
+
+
+STUDY = """
+study: small
+models:
+  lm: {path: embedded}
+sites: [resid_post.1]
+recipes:
+  topk: {architecture: topk, n_latents: 16, k: 4, tokens: 1000}
+"""
+
+
+def test_the_command_writes_the_page_of_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    register(workspace, parse_study(STUDY, "here"), yaml_text=STUDY)
+    made_up(workspace)
+    made_up(workspace, recipe="other")
+    page = tmp_path / "page.html"
+    place = ["--workspace", str(workspace.root), "--output", str(page)]
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *place, "--study", "small"])
+    assert ended.value.code == 0
+    assert "4 SAEs" in capsys.readouterr().out
+    html = page.read_text()
+    assert "Report on study small" in html
+    assert "/topk.s0" in html
+    assert "/other.s0" not in html
