@@ -28,7 +28,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         made = write_report(
             workspace, workspace.root / "report.html", report=current_report(context.log)
         )
-    shown = {} if made.picture is None else {"figure": picture(made.picture, "FVU against L0")}
+    figure = made.first_figure
+    shown = {} if figure is None else {"figure": picture(figure.png(), figure.label)}
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(str(made.page)),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.catalog.warehouse import connect
+from pipeline.catalog.warehouse import connect, query
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,5 +18,15 @@ Ask = Callable[[str], "pyarrow.Table"]
 @contextmanager
 def asking(workspace: Workspace) -> Iterator[Ask]:
     """A function that answers one SELECT, over the workspace as it stands."""
+    import duckdb
+
     with connect(workspace) as connection:
-        yield lambda sql: connection.sql(sql).to_arrow_table()
+
+        def ask(sql: str) -> pyarrow.Table:
+            try:
+                return connection.sql(sql).to_arrow_table()
+            except duckdb.Error:
+                # A part that was compacted meanwhile: `query` asks again, or says what is wrong.
+                return query(workspace, sql)
+
+        yield ask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -56,18 +56,22 @@ def cell(name: str, value: Any) -> str:
 
 
 def breakable(text: str) -> str:
-    """An id as HTML: a line may end after its slash or a dot."""
-    return escape(text).replace("/", "/<wbr>").replace(".", ".<wbr>")
+    """An id as HTML: a line may end after the slash, or after a dot before it."""
+    source, slash, key = escape(text).partition("/")
+    return source.replace(".", ".<wbr>") + (f"{slash}<wbr>{key}" if slash else "")
 
 
 def table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int = 1
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[int]
 ) -> str:
-    """A table whose cells are HTML already; it scrolls inside its own box."""
+    """A table whose cells are HTML already; it scrolls inside its own box.
+
+    `numbers` are the places of the columns whose lines do not break.
+    """
     if not rows:
         return f'<p class="empty">{escape(caption)}: nothing yet.</p>'
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = "".join(_line(row, numbers_from) for row in rows)
+    lines = "".join(_line(row, numbers) for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f"<table><caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead>"
@@ -78,7 +82,10 @@ def table(
 def records(caption: str, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """A table of rows: column -> its heading."""
     cells = [[cell(name, row[name]) for name in names] for row in rows]
-    return table(caption, list(names.values()), cells)
+    numbers = [
+        place for place, name in enumerate(names) if not any(_is_prose(r[name]) for r in rows)
+    ]
+    return table(caption, list(names.values()), cells, numbers=numbers)
 
 
 def figures(panels: Sequence[Panel]) -> str:
@@ -105,10 +112,14 @@ def code(text: str) -> str:
     return f'<pre tabindex="0"><code>{escape(text.strip())}</code></pre>'
 
 
-def _line(row: Sequence[str], numbers_from: int) -> str:
+def _is_prose(value: Any) -> bool:
+    return isinstance(value, str) and " " in value
+
+
+def _line(row: Sequence[str], numbers: Collection[int]) -> str:
     first, *rest = row
     cells = "".join(
-        f'<td class="number">{one}</td>' if i >= numbers_from else f"<td>{one}</td>"
+        f'<td class="number">{one}</td>' if i in numbers else f"<td>{one}</td>"
         for i, one in enumerate(rest, start=1)
     )
     return f'<tr><th scope="row">{first}</th>{cells}</tr>'

@@ -98,7 +98,12 @@ def _quality(answers: Answers) -> str:
         [html.breakable(row["sae"]), *(html.with_interval(row, metric) for metric in _RESULTS)]
         for row in answers.rows["results"]
     ]
-    results = html.table("SAEs on held-out text, 95 % intervals", ["SAE", *_RESULTS.values()], rows)
+    results = html.table(
+        "SAEs on held-out text, 95 % intervals",
+        ["SAE", *_RESULTS.values()],
+        rows,
+        numbers=range(1, 9),
+    )
     return (
         f"{results}{_explained(answers, list(_RESULTS))}"
         "<h3>Error and loss against sparsity</h3><p>Each mark is an SAE with its 95 % intervals "
@@ -143,7 +148,7 @@ def _twins(answers: Answers) -> str:
         for (sae, twin), cells in pairs.items()
     ]
     head = ["SAE", "less its twin on; resampled", *_TWINS.values()]
-    return html.table("Trained minus random", head, rows, numbers_from=2)
+    return html.table("Trained minus random", head, rows, numbers=range(2, 7))
 
 
 def _explained(answers: Answers, metrics: Sequence[str]) -> str:
@@ -177,9 +182,8 @@ def _frequencies(answers: Answers) -> str:
 def _matches(answers: Answers) -> str:
     rows = answers.rows["matches"]
     chance = [row["mmcs_null_ab"] for row in rows if row["mmcs_null_ab"] is not None]
-    told = (
-        f"Random directions would score {min(chance):.2f} to {max(chance):.2f}." if chance else ""
-    )
+    ends = dict.fromkeys(f"{end(chance):.2f}" for end in (min, max)) if chance else ()
+    told = f"Random directions would score {' to '.join(ends)}." if ends else ""
     names = {
         "sae_a": "a",
         "sae_b": "b",

@@ -13,6 +13,7 @@ from pipeline.report.answers import Answers, answers
 from pipeline.report.ask import asking
 from pipeline.report.latents import latents
 from pipeline.report.page import page
+from pipeline.report.panel import Panel
 from pipeline.workspace import Workspace
 
 
@@ -25,7 +26,7 @@ class Written:
     n_saes: int
     figures: tuple[Path, ...]
     seconds: float
-    picture: bytes | None
+    first_figure: Panel | None
 
 
 def write_report(
@@ -51,14 +52,13 @@ def write_report(
     text = page(found, browsed, made_at=now).encode()
     atomic.write_bytes(output, text)
     files = () if figures is None else _write_figures(found, figures, report)
-    best = next((panels[0] for _, panels in found.figures.values() if panels), None)
     return Written(
         page=output,
         n_bytes=len(text),
         n_saes=len(found.rows["saes"]),
         figures=files,
         seconds=time.monotonic() - began,
-        picture=best.png() if best else None,
+        first_figure=next((ps[0] for _, ps in found.figures.values() if ps), None),
     )
 
 

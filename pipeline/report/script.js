@@ -229,7 +229,10 @@ function matches(data, row) {
 
 // The page
 
-function labelled(text, control, kind) { return el("label", { class: kind }, text, control); }
+function labelled(text, control) {
+  control.id = `choose-${text.toLowerCase().replaceAll(" ", "-")}`;
+  return el("div", { class: "control" }, el("label", { for: control.id }, text), control);
+}
 
 function changed(name, value) { Object.assign(state, { [name]: value, shown: PAGE_ROWS }); show(); }
 

@@ -21,7 +21,7 @@ import pytest
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 STUDY = """
 study: clicks
@@ -114,8 +114,8 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 
 
 @pytest.fixture(scope="module")
-def page(ui: Ui) -> Iterator[Page]:
-    """One page of a headless browser; an error on the page fails the test that caused it."""
+def browser() -> Iterator[Browser]:
+    """A headless browser."""
     from playwright import sync_api
 
     browser_path = os.environ.get("BROWSER_PATH") or next(
@@ -125,7 +125,13 @@ def page(ui: Ui) -> Iterator[Page]:
         pytest.fail("no Chromium was found; on Debian: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.set_default_timeout(PATIENCE_MS)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(ui: Ui, browser: Browser) -> Page:
+    """One page of the browser; an error on the page fails the test that caused it."""
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    page.set_default_timeout(PATIENCE_MS)
+    return page

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from pipeline.catalog.statement import read_only
 from pipeline.catalog.warehouse import query
 from pipeline.cli.app import main
 from pipeline.errors import StudyError
+from pipeline.report import ask as ask_module
 from pipeline.report import latents as latents_module
 from pipeline.report.answers import NothingToReport
 from pipeline.report.ask import asking
@@ -202,6 +205,18 @@ def test_beyond_its_bounds_the_page_says_what_it_leaves_out(
     assert {len(columns["example.latent"]) for columns, _ in data.values()} == {3 * 15}
     assert "at most 40 latents: 2 SAEs are not in it" in html
     assert "150 of 240 examples are not on the page" in html
+
+
+def test_a_part_that_vanished_is_asked_for_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        def sql(self, sql: str) -> None:
+            raise duckdb.IOException("No such file or directory")
+
+    monkeypatch.setattr(ask_module, "connect", lambda workspace: nullcontext(Gone()))
+    with ask_module.asking(scene.workspace) as ask:
+        assert ask("FROM evaluations").num_rows == 4
 
 
 def test_an_empty_workspace_is_a_clear_sentence(
