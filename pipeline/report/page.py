@@ -12,6 +12,7 @@ from string import Template
 
 from pipeline.report import html
 from pipeline.report.answers import Answers
+from pipeline.report.claims import claims
 from pipeline.report.latents import Latents
 from pipeline.report.left_out import left_out
 from pipeline.report.panel import Panel
@@ -45,6 +46,7 @@ def page(answers: Answers, latents: Latents, *, made_at: datetime.datetime) -> s
         ("training", "Training", _training(answers)),
         ("frequencies", "How often latents fire", _frequencies(answers)),
         ("matches", "Do seeds and weights agree", _matches(answers)),
+        ("claims", "What the field claims", claims(answers)),
         ("latents", "Latents", _latents(latents)),
         ("left-out", "What is left out", left_out(answers, latents)),
     ]

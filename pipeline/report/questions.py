@@ -89,6 +89,13 @@ JOIN chosen AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
 JOIN chosen AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
 ORDER BY a.layer, a.model, a.site, m.sae_a, m.sae_b"""
 
+CLAIMS = """
+SELECT claim, statement, reference, measures, threshold, verdict, source, recipe, n, tokens,
+  effect, ci_low, ci_high, study
+FROM claims
+WHERE source IS NULL OR (source, recipe) IN (SELECT (source, recipe) FROM chosen)
+ORDER BY claim, source, recipe"""
+
 NULLS = """
 SELECT m.metric, m.reason, count(*) AS n_saes, min(m.sae) AS example
 FROM metrics AS m JOIN chosen USING (sae, sae_hash)
@@ -110,6 +117,7 @@ ABOUT_SAES = {
     "curves": CURVES,
     "frequencies": FREQUENCIES,
     "matches": MATCHES,
+    "claims": CLAIMS,
     "nulls": NULLS,
     "unevaluated": UNEVALUATED,
 }

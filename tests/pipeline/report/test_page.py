@@ -154,6 +154,21 @@ def test_the_figures_rest_on_what_their_queries_give(scene: Scene) -> None:
         assert pairs(found.rows["matches"])[row["sae_a"], row["sae_b"]] == row["mmcs_ab"]
 
 
+def test_claims_show_their_verdicts_and_what_was_not_measured(scene: Scene, reader: Reader) -> None:
+    rows = query(scene.workspace, "FROM claims").to_pylist()
+    assert {row["n"] is None for row in rows} == {True, False}
+    text = " ".join("".join(reader.text).split())
+    for row in rows:
+        assert row["statement"] in text
+        if row["n"] is None:
+            assert f"{row['statement']} Run {row['study']}." in text
+        else:
+            place = f"{row['source']}/{row['recipe']}"
+            cells = next(r for r in reader.rows if row["statement"] in r[0] and r[-1] == place)
+            assert cells[1] == row["verdict"]
+            assert float(cells[2].split()[0]) == pytest.approx(row["effect"], rel=1e-3)
+
+
 def test_curves_are_thinned_and_keep_their_last_point(scene: Scene) -> None:
     rows = scene.found.rows["curves"]
     steps = [r["tokens"] for r in rows if r["sae"] == scene.saes[0] and r["metric"] == "fvu"]
