@@ -25,6 +25,7 @@ COMMANDS = (
     "claims",
     "report",
     "status",
+    "doctor",
     "ui",
     "gc",
 )

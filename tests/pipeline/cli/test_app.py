@@ -35,6 +35,7 @@ WORDS = {
     "claims": ["--json"],
     "report": ["--output", "--study", "--figures"],
     "status": ["--json"],
+    "doctor": ["--json"],
     "ui": ["--port"],
     "gc": ["--dry-run", "--yes", "--older-than"],
 }

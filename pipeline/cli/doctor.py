@@ -1,0 +1,46 @@
+"""`sae doctor`: versions, device, threads, disk, and what will be slow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.place import workspace_of
+
+if TYPE_CHECKING:
+    from pipeline.doctor import Findings
+
+
+def command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show versions, device, threads and disk, and what will be slow and why."""
+    from dataclasses import asdict
+
+    from pipeline.doctor import findings, slow
+
+    found = findings(workspace_of(context))
+    told = slow(found)
+    typer.echo(json.dumps(asdict(found) | {"slow": told}, indent=2) if as_json else _text(found))
+    if not as_json:
+        typer.echo("\n".join(["", *(told or ["Nothing here will be slow for a known reason."])]))
+
+
+def _text(found: Findings) -> str:
+    commit = found.commit[:10] if found.commit else "outside a clone"
+    gpu = f"{found.gpu}, {found.gpu_gb:g} GB" if found.gpu else "none"
+    packages = ", ".join(f"{n} {v or 'missing'}" for n, v in found.packages.items())
+    load = "" if found.load is None else f", load {found.load:g}"
+    return "\n".join(
+        [
+            f"workspace    {found.workspace}",
+            f"sae-foundry  {found.package} ({commit}), Python {found.python}",
+            f"packages     {packages}",
+            f"GPU          {gpu}",
+            f"CPU          {found.cores} cores, {found.threads} threads of torch{load}",
+            f"disk         {found.disk_free_gb:g} GB free",
+        ]
+    )
