@@ -91,7 +91,7 @@ def test_sql_shows_the_four_formats(workspace: Workspace, tmp_path: Path, capsys
         (["SELECT 1", "--file", "x"], "Give one of them"),
         (["--file", "none.sql"], "cannot be read"),
         (["COPY saes TO 'x.csv'"], "only reads"),
-        (["EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'"], "EXPLAIN of a COPY"),
+        (["EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'"], "EXPLAIN of a statement of kind COPY"),
     ],
 )
 def test_sql_that_cannot_be_answered_is_exit_code_2(
