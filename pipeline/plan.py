@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -69,11 +69,15 @@ class CellWork:
 
 @dataclass(frozen=True)
 class Plan:
-    """Sources × keys, each with its state; `bytes` and `seconds` are of what is missing."""
+    """Sources × keys, each with its state; `bytes` and `seconds` are of what is missing.
+
+    `held_out`: the held-out tokens of each model whose corpus is packed.
+    """
 
     sources: tuple[SourceWork, ...]
     cells: tuple[CellWork, ...]
     unpacked: tuple[str, ...]
+    held_out: Mapping[str, int]
     bytes: int | None
     seconds: float | None
     rates: Rates
@@ -125,7 +129,8 @@ def make_plan(
     for name in names:
         check_context(registry.models[name])
     shapes = {name: model_shape(registry.models[name]) for name in names}
-    train_tokens = {name: _train_tokens(workspace, name, registry.models[name]) for name in names}
+    train_tokens = {name: _tokens(workspace, name, registry.models[name]) for name in names}
+    held_out = {name: _tokens(workspace, name, registry.models[name], "held_out") for name in names}
     rows = {name: _rows(name, registry.models[name], train_tokens[name]) for name in names}
     unpacked = tuple(name for name in names if train_tokens[name] is None)
     source_works = tuple(
@@ -141,6 +146,7 @@ def make_plan(
         source_works,
         cell_works,
         unpacked=unpacked,
+        held_out={name: tokens for name, tokens in held_out.items() if tokens is not None},
         bytes=_bytes(source_works, cell_works, shapes),
         seconds=None,
         rates=rates,
@@ -163,7 +169,7 @@ def pack_corpora(
     names = list(dict.fromkeys(source.model for source in sources))
     for name in names:
         check_context(registry.models[name])
-        _rows(name, registry.models[name], _train_tokens(workspace, name, registry.models[name]))
+        _rows(name, registry.models[name], _tokens(workspace, name, registry.models[name]))
     for name in names:
         pack_corpus(workspace, name, registry.models[name], report=report)
 
@@ -187,19 +193,23 @@ def _variant(source: Source) -> tuple[str, str]:
     return source.model, str(source.weights)
 
 
-def _train_tokens(workspace: Workspace, name: str, config: ModelConfig) -> int | None:
-    """Train tokens of the model's corpus; None before it is packed."""
+def _tokens(
+    workspace: Workspace, name: str, config: ModelConfig, split: str = "train"
+) -> int | None:
+    """Tokens of a split of the model's corpus; None before it is packed."""
     from pipeline.corpus.pack import open_corpus
 
     corpus = open_corpus(workspace, name, config)
-    return None if corpus is None else corpus.n_tokens("train")
+    return None if corpus is None else corpus.n_tokens(split)
 
 
 def _rows(name: str, config: ModelConfig, available: int | None) -> int | None:
     """Rows of the model's stores; None before the corpus is packed, unless the study says."""
+    from pipeline.corpus.bound import check_bound
+
     wanted = config.harvest.tokens
-    if wanted is not None and available is None:
-        _check_bound(name, config, wanted)
+    if available is None:
+        check_bound(name, config)
     if wanted is not None and available is not None and wanted > available:
         raise StudyError(
             f"models.{name}.harvest.tokens is {wanted:,}, but the corpus has {available:,} train "
@@ -207,20 +217,6 @@ def _rows(name: str, config: ModelConfig, available: int | None) -> int | None:
             "larger budget read the rows several times."
         )
     return wanted or available
-
-
-def _check_bound(name: str, config: ModelConfig, wanted: int) -> None:
-    """Raises StudyError for a budget that the text cannot hold, whatever the tokenizer makes."""
-    from pipeline.corpus.bound import most_tokens
-
-    most = most_tokens(config)
-    if most is not None and wanted > most:
-        raise StudyError(
-            f"models.{name}.harvest.tokens is {wanted:,}, but the text of its corpus holds fewer "
-            f"than {most:,} tokens, the held-out ones among them. Lower the budget, leave it out "
-            "for all train tokens, or give more text; SAEs with a larger budget read the rows "
-            "several times."
-        )
 
 
 def _source_work(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.plan import DIVERGED, Plan
+from pipeline.plan import DIVERGED, CellWork, Plan
 
 _NAMES_SHOWN = 6
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -90,6 +90,7 @@ def _work_lines(plan: Plan) -> list[str]:
     judge = [work for work in plan.cells if work.to_evaluate]
     if judge:
         lines.append(f"{_count(len(judge), 'SAE')} to evaluate")
+    lines += _short_lines(plan, judge)
     return lines or ["nothing: all of it exists"]
 
 
@@ -111,6 +112,20 @@ def _epoch_lines(plan: Plan) -> list[str]:
             budget = _amount(work.cell.recipe.tokens, "tokens")
             lines[recipe, model] = (
                 f"{recipe} on {model}: {budget} are {work.epochs:.1f} epochs over the rows"
+            )
+    return list(lines.values())
+
+
+def _short_lines(plan: Plan, judge: list[CellWork]) -> list[str]:
+    """Held-out text that is shorter than asked for: one line per model."""
+    lines = {}
+    for work in judge:
+        model, wanted = work.cell.source.model, work.cell.evaluation.tokens
+        there = plan.held_out.get(model, wanted)
+        if there < wanted:
+            lines[model] = (
+                f"evaluation on {model} takes all {there:,} held-out tokens, fewer than the "
+                f"{wanted:,} of evaluation.tokens: give more text, or a larger held_out_share"
             )
     return list(lines.values())
 

@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from pipeline.corpus.read import corpus_files
+from pipeline.errors import StudyError
 from pipeline.language_model.files import model_files
 from pipeline.study.config import CorpusConfig, ModelConfig
 
@@ -26,6 +27,24 @@ def most_tokens(config: ModelConfig) -> int | None:
         # A line has at least two bytes that are no text: they count for the space.
         documents = 0
     return sum(sizes) + documents
+
+
+def check_bound(name: str, config: ModelConfig) -> None:
+    """Raises StudyError for files without text, and for a harvest budget that they cannot hold."""
+    sizes, wanted = _sizes(config.corpus), config.harvest.tokens
+    if sizes is not None and sum(sizes) == 0:
+        raise StudyError(
+            f"the corpus of models.{name}, {config.corpus.path!r}, holds no text: its files are "
+            "empty. Give files with text."
+        )
+    most = None if wanted is None else most_tokens(config)
+    if wanted is not None and most is not None and wanted > most:
+        raise StudyError(
+            f"models.{name}.harvest.tokens is {wanted:,}, but the text of its corpus holds fewer "
+            f"than {most:,} tokens, the held-out ones among them. Lower the budget, leave it out "
+            "for all train tokens, or give more text; SAEs with a larger budget read the rows "
+            "several times."
+        )
 
 
 def _sizes(corpus: CorpusConfig) -> list[int] | None:

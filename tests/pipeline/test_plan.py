@@ -120,6 +120,21 @@ def test_a_budget_beyond_the_rows_is_said_in_epochs(
     assert "short on lm" not in lines
 
 
+def test_held_out_text_shorter_than_asked_for_is_said(
+    states: States, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def line(held_out: int) -> list[str]:
+        corpus = SimpleNamespace(n_tokens={"train": 5000, "held_out": held_out}.__getitem__)
+        monkeypatch.setattr("pipeline.corpus.pack.open_corpus", lambda *_: corpus)
+        return [text for text in plan_lines(planned()) if "held-out" in text]
+
+    assert line(65_536) == []
+    assert line(3000) == [
+        "work   evaluation on lm takes all 3,000 held-out tokens, fewer than the 65,536 of "
+        "evaluation.tokens: give more text, or a larger held_out_share"
+    ]
+
+
 def test_a_harvest_beyond_the_corpus_is_refused(
     states: States, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpus.bound import most_tokens
+from pipeline.corpus.bound import check_bound, most_tokens
 from pipeline.embedded import EMBEDDED_MODEL_DIR
+from pipeline.errors import StudyError
 from pipeline.study.config import CorpusConfig, ModelConfig
 
 
@@ -36,6 +37,13 @@ def test_lines_of_json_are_no_shorter_than_their_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": "é" * n}) + "\n" for n in range(5)))
     assert most_tokens(model(kind="jsonl", path=str(path))) == path.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl"])
+def test_empty_files_are_told_before_packing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"a.{'txt' if kind == 'text' else kind}").write_text("")
+    with pytest.raises(StudyError, match=r"models.lm, .*holds no text: its files are empty"):
+        check_bound("lm", model(kind=kind, path=str(tmp_path)))
 
 
 def test_the_builtin_corpus_is_bounded_by_the_library(tmp_path: Path) -> None:
