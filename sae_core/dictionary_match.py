@@ -8,7 +8,7 @@ import torch
 from sae_kernels.max_cosine import MaxCosine
 from torch.nn.functional import normalize
 
-from sae_core.match_nulls import Null, permuted_coordinates, random_directions
+from sae_core.match_nulls import BothWays, permuted_both_ways, random_both_ways
 from sae_core.one_to_one import OneToOne, one_to_one
 from sae_core.sae import Sae
 
@@ -33,14 +33,22 @@ def directions_of(sae: Sae, alive: torch.Tensor) -> Directions:
 
 
 @dataclass(frozen=True)
+class Nulls:
+    """What two dictionaries score by chance: with directions drawn at random in place of the
+    other one, and with the other one's coordinates in another order."""
+
+    random: BothWays
+    permuted: BothWays
+
+
+@dataclass(frozen=True)
 class LivingMatch:
     """How the living latents of a and b match.
 
     `best_in_b` (f',), `cosine_ab` (f',): for each living latent of a its best match among the
     living of b and their cosine; the same from b to a. `encoder_ab` (f',): the cosine of the two
     latents' encoder rows. `abs_ab`: mean of max_j |cos|. `encoder_mmcs_ab`: MMCS of encoder rows.
-    `pairs`: one to one, rows and partners counted among the living. `random`: directions drawn in
-    place of b; `permuted`: b with its coordinates in another order.
+    `pairs`: one to one, rows and partners counted among the living. `nulls`: what chance gives.
     """
 
     best_in_b: torch.Tensor
@@ -54,19 +62,19 @@ class LivingMatch:
     encoder_mmcs_ab: float
     encoder_mmcs_ba: float
     pairs: OneToOne
-    random: Null
-    permuted: Null
+    nulls: Nulls
 
 
 @dataclass(frozen=True)
 class DictionaryMatch:
     """How dictionary a (f, d) and b (g, d) match; `living` None where a side has none alive.
 
-    `latent_a` (f',), `latent_b` (g',): the living latents.
+    `latent_a` (f',), `latent_b` (g',): the living latents. `all_nulls` are those of all latents.
     """
 
     mmcs_all_ab: float
     mmcs_all_ba: float
+    all_nulls: Nulls
     latent_a: torch.Tensor
     latent_b: torch.Tensor
     living: LivingMatch | None
@@ -97,18 +105,26 @@ def match_dictionaries(a: Directions, b: Directions, *, null_seed: int) -> Dicti
             "matched: compare SAEs of one site."
         )
     everything = best = max_cosine(a.decoder, b.decoder)
-    if not (a.alive.all() and b.alive.all()) and len(a.living) and len(b.living):
-        best = max_cosine(a.decoder[a.living], b.decoder[b.living])
+    all_nulls = nulls = _nulls(a.decoder, b.decoder, null_seed)
+    alive = len(a.living) > 0 and len(b.living) > 0
+    if alive and not (a.alive.all() and b.alive.all()):
+        one, other = a.decoder[a.living], b.decoder[b.living]
+        best, nulls = max_cosine(one, other), _nulls(one, other, null_seed)
     return DictionaryMatch(
         mmcs_all_ab=float(everything.value_ab.mean()),
         mmcs_all_ba=float(everything.value_ba.mean()),
+        all_nulls=all_nulls,
         latent_a=a.living,
         latent_b=b.living,
-        living=_living(a, b, best, null_seed) if len(a.living) and len(b.living) else None,
+        living=_living(a, b, best, nulls) if alive else None,
     )
 
 
-def _living(a: Directions, b: Directions, best: MaxCosine, null_seed: int) -> LivingMatch:
+def _nulls(a: torch.Tensor, b: torch.Tensor, seed: int) -> Nulls:
+    return Nulls(random_both_ways(a, b, seed=seed), permuted_both_ways(a, b, seed=seed))
+
+
+def _living(a: Directions, b: Directions, best: MaxCosine, nulls: Nulls) -> LivingMatch:
     from sae_kernels import max_cosine
 
     one, other = a.decoder[a.living], b.decoder[b.living]
@@ -127,6 +143,5 @@ def _living(a: Directions, b: Directions, best: MaxCosine, null_seed: int) -> Li
         encoder_mmcs_ab=float(encoders.value_ab.mean()),
         encoder_mmcs_ba=float(encoders.value_ba.mean()),
         pairs=one_to_one(one, other, best),
-        random=random_directions(one, len(other), seed=null_seed),
-        permuted=permuted_coordinates(one, other, seed=null_seed),
+        nulls=nulls,
     )

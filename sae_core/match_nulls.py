@@ -14,19 +14,61 @@ _ROWS, _BLOCK = 1024, 8192
 
 @dataclass(frozen=True)
 class Null:
-    """MMCS a→b over draws of a b without meaning: mean and standard deviation.
+    """MMCS over draws of a dictionary without meaning: mean and standard deviation.
 
-    `shared_at_most[τ]`: mean share of a's rows whose best cosine reaches τ, which no one-to-one
-    pairing can exceed.
+    `shared[τ]`: mean and standard deviation of the share of rows whose best cosine reaches τ.
     """
 
     mean: float
     deviation: float
-    shared_at_most: dict[float, float]
+    shared: dict[float, tuple[float, float]]
 
     def z(self, mmcs: float) -> float | None:
         """How many standard deviations of the draws an MMCS lies above their mean; None for 0."""
-        return (mmcs - self.mean) / self.deviation if self.deviation > 0 else None
+        return _z(mmcs, self.mean, self.deviation)
+
+
+@dataclass(frozen=True)
+class BothWays:
+    """A null from a (f, d) to a meaningless b, and from b (g, d) to a meaningless a."""
+
+    ab: Null
+    ba: Null
+    f: int
+    g: int
+
+    def shared_at_most(self, tau: float) -> float:
+        """Mean share of one-to-one pairs of cosine >= τ that draws allow at most: see _bound."""
+        return self._bound(tau)[0]
+
+    def shared_z(self, tau: float, shared: float) -> float | None:
+        """Deviations by which a shared fraction lies above what draws allow at most.
+
+        The true z-score is at least this large; None where draws do not differ.
+        """
+        return _z(shared, *self._bound(tau))
+
+    def _bound(self, tau: float) -> tuple[float, float]:
+        """No pairing shares more rows than reach τ at all, on the side that has fewer of these."""
+        sides = ((self.ab, self.f), (self.ba, self.g))
+        scaled = ((null.shared[tau], n / min(self.f, self.g)) for null, n in sides)
+        return min((mean * by, deviation * by) for (mean, deviation), by in scaled)
+
+
+def random_both_ways(a: torch.Tensor, b: torch.Tensor, *, seed: int) -> BothWays:
+    """Directions drawn evenly from the sphere in place of b, and in place of a."""
+    ab, ba = random_directions(a, len(b), seed=seed), random_directions(b, len(a), seed=seed)
+    return BothWays(ab, ba, len(a), len(b))
+
+
+def permuted_both_ways(a: torch.Tensor, b: torch.Tensor, *, seed: int) -> BothWays:
+    """b with its coordinates in another order, and a with them."""
+    ab, ba = permuted_coordinates(a, b, seed=seed), permuted_coordinates(b, a, seed=seed)
+    return BothWays(ab, ba, len(a), len(b))
+
+
+def _z(value: float, mean: float, deviation: float) -> float | None:
+    return (value - mean) / deviation if deviation > 0 else None
 
 
 def random_directions(a: torch.Tensor, n: int, *, seed: int) -> Null:
@@ -64,5 +106,9 @@ def _null(a: torch.Tensor, draws: list) -> Null:
     return Null(
         mean=float(found.mean()),
         deviation=float(found.mean(1).std()),
-        shared_at_most={tau: float((found >= tau).double().mean()) for tau in SHARED_AT},
+        shared={tau: _mean_and_deviation((found >= tau).double().mean(1)) for tau in SHARED_AT},
     )
+
+
+def _mean_and_deviation(draws: torch.Tensor) -> tuple[float, float]:
+    return float(draws.mean()), float(draws.std())

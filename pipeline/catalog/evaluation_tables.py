@@ -4,6 +4,31 @@ from __future__ import annotations
 
 from pipeline.catalog.columns import Table, columns
 
+
+def _nulls(name: str, way: str) -> list[str]:
+    """Columns of what chance gives for an MMCS."""
+    of, end = f"{name}_{way}", "deviations of these draws by which"
+    other = "b" if way == "ab" else "a"
+    return [
+        f"{name}_null_{way} d {of} expected for random directions in place of {other}",
+        f"{name}_null_z_{way} d standard {end} {of} lies above them",
+        f"{name}_permuted_{way} d {of} expected for {other} with its coordinates permuted",
+        f"{name}_permuted_z_{way} d standard {end} {of} lies above them",
+    ]
+
+
+def _shared_nulls(percent: int) -> list[str]:
+    """Columns of what chance gives at most for a shared fraction."""
+    of = f"shared_{percent}"
+    least = "at least so many standard deviations of these draws lies"
+    return [
+        f"{of}_null_at_most d mean bound of {of} for random directions in place of one side",
+        f"{of}_null_z d {least} {of} above them; NULL where they do not differ",
+        f"{of}_permuted_at_most d mean bound of {of} for permuted coordinates of one side",
+        f"{of}_permuted_z d {least} {of} above them; NULL where they do not differ",
+    ]
+
+
 METRICS = Table(
     "metrics",
     "Held-out metrics, long form: one row per SAE and metric.",
@@ -161,6 +186,9 @@ DICTIONARY_MATCHES = Table(
         "mmcs_null_z_ab d standard deviations of these draws by which mmcs_ab lies above them",
         "mmcs_permuted_ab d mmcs_ab expected for b with its coordinates permuted, mean of 10 draws",
         "mmcs_permuted_z_ab d standard deviations of these draws by which mmcs_ab lies above them",
+        *_nulls("mmcs", "ba"),
+        *_nulls("mmcs_all", "ab"),
+        *_nulls("mmcs_all", "ba"),
         "is_exact o whether the one-to-one pairs have the largest sum of cosines there is; else "
         "they are taken greedily, the closest first",
         "paired_cosine d sum of the one-to-one pairs' cosines over the live latents of the side "
@@ -172,9 +200,13 @@ DICTIONARY_MATCHES = Table(
         "shared_50_at_most d no one-to-one pairing can exceed this",
         "shared_70_at_most d no one-to-one pairing can exceed this",
         "shared_90_at_most d no one-to-one pairing can exceed this",
-        "shared_50_null_at_most d mean bound of shared_50 for random directions in place of b",
-        "shared_70_null_at_most d mean bound of shared_70 for random directions in place of b",
-        "shared_90_null_at_most d mean bound of shared_90 for random directions in place of b",
+        *_shared_nulls(50),
+        *_shared_nulls(70),
+        *_shared_nulls(90),
+        "n_common_tokens b held-out tokens on which both codes were kept and compared",
+        "activation_correlation_ab d mean over a's live latents of the correlation of activations "
+        "with the best match's, where both vary on these tokens",
+        "activation_correlation_ba d the same from b to a",
     ),
     ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash", "pair"),
 )
@@ -192,8 +224,43 @@ LATENT_MATCHES = Table(
         "encoder_cosine d cosine of the two latents' encoder rows",
         "partner b its partner among b's live latents, one to one; NULL for none",
         "partner_cosine d cosine with that partner",
+        "activation_correlation d correlation of latent_a's and latent_b's activations on common "
+        "held-out tokens, zeros counted; NULL where one of them does not vary there",
+        "n_fires_common b common tokens on which latent_a fires: what the shares rest on",
+        "fires_with_best d share of these on which latent_b fires as well",
+        "rival b the latent of a that is latent_b's one-to-one partner; NULL for none or latent_a",
+        "rival_cosine d cosine of the rival with latent_b",
+        "fires_with_rival d share of latent_a's fires on which the rival fires as well",
+        "width_class v for a wider a of the same source: shared, absorbed, split or novel, by the "
+        "rule in width_classes",
     ),
     ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash"),
+)
+STITCHING = Table(
+    "stitching",
+    "What a narrow SAE gains when latents of a wider one join its reconstruction, by their class "
+    "in width_classes, on the held-out tokens of curves.",
+    columns(
+        "sae_narrow v id of the SAE of fewer latents",
+        "sae_narrow_hash v its content hash",
+        "sae_wide v id of the SAE of more latents, same source and seed",
+        "sae_wide_hash v its content hash",
+        "added v which latents of the wide SAE join: nothing, novel, absorbed, or reconstruction "
+        "(shared and split)",
+        "n_added b how many these are",
+        "fvu d fraction of variance unexplained by the narrow SAE with them",
+        "fvu_change d fvu less that of the narrow SAE alone: below 0 they help",
+        "fvu_change_ci_low d lower end of its 95 % interval",
+        "fvu_change_ci_high d upper end of its 95 % interval",
+        "ce_increase_nats d what splicing this in costs the LM",
+        "ce_change d ce_increase_nats less that of the narrow SAE alone: below 0 they help",
+        "ce_change_ci_low d lower end of its 95 % interval",
+        "ce_change_ci_high d upper end of its 95 % interval",
+        "n_tokens b held-out tokens behind fvu",
+        "n_predictions b predictions behind the losses",
+        "reason v",
+    ),
+    ("sae_narrow", "sae_narrow_hash", "sae_wide", "sae_wide_hash"),
 )
 COMPARISONS = Table(
     "comparisons",
@@ -223,5 +290,6 @@ EVALUATION_TABLES = (
     PROGRESSIVE_CODE,
     DICTIONARY_MATCHES,
     LATENT_MATCHES,
+    STITCHING,
     COMPARISONS,
 )

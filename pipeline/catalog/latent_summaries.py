@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sae_core.width_classes import RULE
+
 Summary = tuple[str, str, tuple[tuple[str, str], ...], str]
 
 SHARED = 0.7
@@ -54,24 +56,26 @@ def _width_classes() -> Summary:
         ("sae_narrow", "id of the SAE of fewer latents"),
         ("sae_wide", "id of the SAE of more latents, same source and seed"),
         ("latent", "living latent of the wide SAE"),
-        ("class", "shared, split or novel: see the view's comment"),
-        ("best_latent", "its best match among the narrow SAE's living latents"),
+        ("class", "shared, absorbed, split or novel: see the view's comment; NULL without firing"),
+        ("best_latent", "m: its best match among the narrow SAE's living latents"),
         ("cosine", "cosine with that"),
         ("partner", "its one-to-one partner; NULL for none"),
         ("partner_cosine", "cosine with that"),
+        ("n_fires", "common tokens on which it fires"),
+        ("fires_with_best", "share of these on which m fires"),
+        ("rival", "m's one-to-one partner in the wide SAE; NULL for none or the latent itself"),
+        ("rival_cosine", "cosine of the rival with m"),
+        ("fires_with_rival", "share of the latent's fires on which the rival fires"),
+        ("activation_correlation", "correlation of its activation with m's"),
     )
-    sql = f"""
-SELECT m.sae_b AS sae_narrow, m.sae_a AS sae_wide, m.latent_a AS latent,
-  CASE WHEN m.partner_cosine >= {SHARED} THEN 'shared'
-    WHEN m.cosine >= {SHARED} THEN 'split' ELSE 'novel' END AS class,
-  m.latent_b AS best_latent, m.cosine, m.partner, m.partner_cosine
+    sql = """
+SELECT m.sae_b AS sae_narrow, m.sae_a AS sae_wide, m.latent_a AS latent, m.width_class AS class,
+  m.latent_b AS best_latent, m.cosine, m.partner, m.partner_cosine,
+  m.n_fires_common AS n_fires, m.fires_with_best, m.rival, m.rival_cosine, m.fires_with_rival,
+  m.activation_correlation
 FROM latent_matches AS m
 JOIN internal.current_saes AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
 JOIN internal.current_saes AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
 WHERE a.source = b.source AND a.n_latents > b.n_latents"""
-    comment = (
-        "What a wider dictionary makes of a narrower one. A latent of the wide one is shared where "
-        f"its one-to-one partner has cosine >= {SHARED}, split where only its best match does, "
-        "which another latent holds as partner, and novel where no latent comes that close."
-    )
+    comment = f"What a wider dictionary makes of a narrower one. {RULE}"
     return ("width_classes", comment, columns, sql)

@@ -97,6 +97,7 @@ def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -
     from pipeline.load_sae import load
     from pipeline.training.device import training_device
     from sae_core.dictionary_match import Directions, directions_of
+    from sae_core.firing_together import CodeSample
 
     by_id = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
 
@@ -106,9 +107,13 @@ def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -
         loaded = load(one.folder).to(training_device(one.cell.model.device))
         return directions_of(loaded, torch.from_numpy(sums.of(one).latents.n_fires > 0))
 
+    def sample(one: Evaluation) -> CodeSample | None:
+        arrays = sums.of(one).tallies.get("code_sample")
+        return None if arrays is None else CodeSample.of(arrays)
+
     done = []
     for pair in pairs:
-        done.append(match(pair, lambda one: directions(one.sae)))
+        done.append(match(pair, lambda one: directions(one.sae), sample))
         report(Progress("matching", len(done), len(pairs), "pairs", pair.pair))
     return done
 

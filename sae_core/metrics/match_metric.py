@@ -19,12 +19,15 @@ class MatchSeen:
 
     `shared`: one-to-one pairs of cosine ≥ 0.7 over the living latents of the side that has fewer.
     `other_variant` is the other's weights variant without its seed: `trained`, `random`, ...
+    `correlation`: mean over living latents of the correlation of their activation with their best
+    match's, on common tokens.
     """
 
     pair: Pair
     mmcs: float | None
     other_variant: str
     shared: float | None
+    correlation: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sae_core.dictionary_match import DictionaryMatch, Directions, match_dictionaries
+from sae_core.match_nulls import BothWays, Null
 
 
 def directions(f: int, d: int, *, seed: int) -> torch.Tensor:
@@ -59,10 +60,13 @@ def test_the_dead_are_left_out_on_both_sides() -> None:
 
 def test_random_dictionaries_score_the_null() -> None:
     found = match(directions(500, 32, seed=1), directions(400, 32, seed=2))
-    for null in (found.living.random, found.living.permuted):
-        assert found.mmcs_ab == pytest.approx(null.mean, abs=0.02)
-        assert 0.3 < null.mean < 0.8
-        assert abs(null.z(found.mmcs_ab)) < 6
+    for both in (found.living.nulls.random, found.living.nulls.permuted):
+        for null, mmcs in ((both.ab, found.mmcs_ab), (both.ba, found.mmcs_ba)):
+            assert mmcs == pytest.approx(null.mean, abs=0.02)
+            assert 0.3 < null.mean < 0.8
+            assert abs(null.z(mmcs)) < 6
+        assert both.shared_at_most(0.5) >= found.living.pairs.shared[0.5]
+        assert both.shared_z(0.5, found.living.pairs.shared[0.5]) < 1
 
 
 def test_without_living_latents_there_is_no_mmcs() -> None:
@@ -102,9 +106,30 @@ def test_a_match_beyond_chance_stands_far_above_both_nulls() -> None:
     a = directions(200, 32, seed=1)
     b = torch.nn.functional.normalize(a + 0.1 * directions(200, 32, seed=2))
     found = match(a, b)
-    assert found.living.random.z(found.mmcs_ab) > 20
-    assert found.living.permuted.z(found.mmcs_ab) > 20
-    assert found.living.random.shared_at_most[0.9] < 0.2
+    for both in (found.living.nulls.random, found.living.nulls.permuted):
+        assert both.ab.z(found.mmcs_ab) > 20
+        assert both.ba.z(found.mmcs_ba) > 20
+        assert both.shared_at_most(0.9) < 0.2
+        assert both.shared_z(0.5, found.living.pairs.shared[0.5]) > 10
+
+
+def test_nulls_of_all_latents_count_the_dead() -> None:
+    """b has one living latent, so chance finds less among the living than among all."""
+    a, b = directions(50, 16, seed=0), directions(50, 16, seed=1)
+    alive_b = torch.arange(50) == 0
+    found = match(a, b, None, alive_b)
+    assert found.all_nulls.random.ab.mean > found.living.nulls.random.ab.mean + 0.2
+    everyone = match(a, b)
+    assert everyone.all_nulls == everyone.living.nulls
+
+
+def test_a_shared_fraction_by_chance_is_counted_on_the_side_that_has_fewer() -> None:
+    """f = 4, g = 2: of a's rows half reach 0.5, of b's a quarter: at most 0.25 of two pairs."""
+    some = Null(0.0, 1.0, {0.5: (0.5, 0.1)}), Null(0.0, 1.0, {0.5: (0.25, 0.2)})
+    both = BothWays(*some, f=4, g=2)
+    assert both.shared_at_most(0.5) == 0.25
+    assert both.shared_z(0.5, 0.65) == pytest.approx(2.0)
+    assert BothWays(Null(0.0, 0.0, {0.5: (0.0, 0.0)}), some[1], 4, 2).shared_z(0.5, 1.0) is None
 
 
 def test_permuted_coordinates_keep_what_one_large_coordinate_gives() -> None:
@@ -114,5 +139,5 @@ def test_permuted_coordinates_keep_what_one_large_coordinate_gives() -> None:
     a, b = (torch.nn.functional.normalize(directions(50, 16, seed=i) + lean) for i in (1, 2))
     found = match(a, b)
     assert found.mmcs_ab > 0.9
-    assert found.living.permuted.mean < 0.9
-    assert found.living.random.mean < 0.8
+    assert found.living.nulls.permuted.ab.mean < 0.9
+    assert found.living.nulls.random.ab.mean < 0.8

@@ -286,21 +286,24 @@ def test_a_latents_stability_is_over_the_other_seeds_of_its_recipe(workspace: Wo
     assert (second["n_seeds"], second["found_by"], second["firing_frequency"]) == (1, 0.0, None)
 
 
-def test_latents_of_a_wider_dictionary_are_shared_split_or_novel(workspace: Workspace) -> None:
+def test_latents_of_a_wider_dictionary_have_a_class_and_its_evidence(workspace: Workspace) -> None:
     wide = "m.trained.resid_post.0/w.s0"
     pair = {"sae_a": wide, "sae_a_hash": "h", "sae_b": A, "sae_b_hash": "h"}
-    told = [(0.95, 0.95), (0.9, 0.3), (0.8, None), (0.6, 0.6)]
+    told = ["shared", "split", "absorbed", None]
     matches = [
-        row("latent_matches", **pair, latent_a=i, latent_b=0, cosine=best, partner_cosine=partner)
-        for i, (best, partner) in enumerate(told)
+        row("latent_matches", **pair, latent_a=i, latent_b=7, cosine=0.5, width_class=one, rival=i)
+        for i, one in enumerate(told)
     ]
     back = {"sae_a": A, "sae_a_hash": "h", "sae_b": wide, "sae_b_hash": "h"}
     matches.append(row("latent_matches", **back, latent_a=0, latent_b=0, cosine=0.95))
     saes = [sae(A, n_latents=8), sae(wide, n_latents=16)]
     write_run(workspace, "r1", {"saes": saes, "latent_matches": matches}, kind="x")
-    found = _ask(workspace, "SELECT latent, class, sae_narrow FROM width_classes ORDER BY latent")
-    assert [one["class"] for one in found] == ["shared", "split", "split", "novel"]
-    assert {one["sae_narrow"] for one in found} == {A}
+    found = _ask(workspace, "FROM width_classes ORDER BY latent")
+    assert [one["class"] for one in found] == told
+    assert {(one["sae_narrow"], one["sae_wide"], one["best_latent"]) for one in found} == {
+        (A, wide, 7)
+    }
+    assert [one["rival"] for one in found] == [0, 1, 2, 3]
 
 
 def test_the_frontier_names_who_dominates(workspace: Workspace) -> None:

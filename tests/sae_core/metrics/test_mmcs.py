@@ -31,3 +31,17 @@ def test_missing_matches_are_null_with_their_reason() -> None:
     random = metrics()["mmcs"].values("random", twin)["mmcs_random_twin"]
     assert random.value is None
     assert "trained weights only" in random.reason
+
+
+def test_correlations_are_averaged_over_other_seeds_where_they_are_known() -> None:
+    seen = [
+        MatchSeen("other_seed", 0.5, "trained", 0.2, 0.25),
+        MatchSeen("other_seed", 0.5, "trained", 0.2, 0.75),
+        MatchSeen("other_seed", 0.5, "trained", 0.2, None),
+        MatchSeen("other_width", 0.5, "trained", 0.2, 0.0),
+    ]
+    values = metrics()["activation_correlation"].values
+    name = "activation_correlation_other_seed"
+    assert (values("trained", seen)[name].value, values("trained", seen)[name].n) == (0.5, 2)
+    assert "both vary" in values("trained", seen[2:])[name].reason
+    assert "no other seed" in values("trained", seen[3:])[name].reason
