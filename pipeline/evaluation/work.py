@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pipeline.catalog.write import new_run_id, write_run
@@ -17,13 +17,14 @@ from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
 from pipeline.evaluation.held_out import SPLIT, read_held_out
 from pipeline.evaluation.identity import Evaluation
-from pipeline.evaluation.matches import write_match
+from pipeline.evaluation.matches import Match, write_match
 from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers, why_not
 from pipeline.evaluation.pairing import Measurements, Pairing, pair_up
 from pipeline.evaluation.record import EvaluationRecord, write_record
 from pipeline.evaluation.rows import Row, latent_rows, metric_rows
 from pipeline.evaluation.site_rows import site_rows
 from pipeline.evaluation.sites_sweep import Places, sites_sweep
+from pipeline.evaluation.stitching import stitch
 from pipeline.evaluation.sums import Candidate
 from pipeline.evaluation.sweep import Place, sweep
 from pipeline.evaluation.tables import DocumentTables, read_tables, write_tables
@@ -59,6 +60,7 @@ def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Rep
     pairing = pair_up(workspace, sound, sums, report=report)
     run = new_run_id("evaluation")
     rows = _rows(missing, own, sums, pairing) | _examples(workspace, sound, sums)
+    rows["stitching"] = _stitching(workspace, pairing, report=report)
     write_run(workspace, run, rows, kind="evaluation")
     for match in pairing.matches:
         write_match(match)
@@ -159,6 +161,34 @@ def _place(source: Source, store: ActivationStore, unigram: torch.Tensor, *, con
         draw = drawn_activations(store.folder, source, context=context)
         drawn = partial(draw, SPLIT)
     return Place(source.site, store.statistics.mean, limit, unigram, drawn)
+
+
+def _stitching(workspace: Workspace, pairing: Pairing, *, report: Report) -> list[Row]:
+    """Rows of the new pairs of two widths, all of one source, that reconstruct their own site."""
+    matches = [match for match in pairing.matches if _may_be_stitched(match)]
+    if not matches:
+        return []
+    one = matches[0].neighbours.a
+    model, corpus = one.cell.model, _corpus(workspace, one.cell)
+    lm = load_language_model(model, one.cell.source.weights)
+    store = _store(workspace, one.cell.source, one.run.source_hash)
+    unigram = unigram_losses(corpus, lm.vocabulary)
+    return stitch(
+        lm,
+        _place(one.cell.source, store, unigram, context=corpus.context),
+        matches,
+        cache(lambda folder: load(folder).to(lm.device)),
+        read_held_out(corpus, one.cell.evaluation.tokens),
+        batch_rows=model.batch_rows,
+        report=report,
+    )
+
+
+def _may_be_stitched(match: Match) -> bool:
+    one = match.neighbours.a
+    is_plain = one.cell.dictionary is None and not one.run.further
+    drawn = one.cell.source.weights.variant == GAUSSIAN
+    return match.neighbours.pair == "other_width" and is_plain and not drawn
 
 
 def _examples(
