@@ -19,12 +19,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table; `key` are the columns of which views show the newest run only."""
+    """One table; `key` are the columns of which views show the newest run only.
+
+    `is_long`: a run writes many rows of one key, and its key columns are never NULL.
+    """
 
     name: str
     comment: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    is_long: bool = False
 
 
 _COMMENTS = {

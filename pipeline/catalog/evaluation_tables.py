@@ -93,6 +93,7 @@ LATENTS = Table(
         "opposing_latent b the latent of that row",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 LATENT_EXAMPLES = Table(
     "latent_examples",
@@ -114,6 +115,7 @@ LATENT_EXAMPLES = Table(
         "n_searched b held-out tokens that were searched",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 FREQUENCY_CUTS = Table(
     "frequency_cuts",
@@ -235,6 +237,7 @@ LATENT_MATCHES = Table(
         "rule in width_classes",
     ),
     ("sae_a", "sae_a_hash", "sae_b", "sae_b_hash"),
+    is_long=True,
 )
 STITCHING = Table(
     "stitching",

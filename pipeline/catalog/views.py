@@ -103,9 +103,36 @@ def _commits() -> View:
 
 def _newest(root: str, table: Table) -> View:
     """Rows of committed runs, and of those the newest run per key."""
+    if table.is_long:
+        return _newest_of_many(root, table)
     key = ", ".join(f'"{name}"' for name in table.key)
     newest = f"rank() OVER (PARTITION BY {key} ORDER BY committed_at DESC, run DESC) = 1"
     return _live(root, table, table.name, table.comment, newest=newest)
+
+
+def _newest_of_many(root: str, table: Table) -> View:
+    """The same, the newest run of each key found first: a window would sort every row.
+
+    Parts hold the names of a key as a dictionary, so finding keys takes a small part of reading.
+    """
+    key = ", ".join(f'"{name}"' for name in table.key)
+    columns = (*table.columns, RUN)
+    names = ", ".join(f'rows."{column.name}"' for column in columns)
+    same = " AND ".join(f'rows."{name}" = newest."{name}"' for name in table.key)
+    sql = f"""
+SELECT {names}
+FROM {_read(root, table.name)} AS rows
+JOIN (
+  SELECT {key}, arg_max(
+    struct_pack(run := found.run, filename := found.filename),
+    struct_pack(at := runs.committed_at, run := found.run)) AS of
+  FROM (SELECT {key}, run, filename FROM {_read(root, table.name)} GROUP BY ALL) AS found
+  JOIN internal.runs AS runs
+    ON found.run = runs.run AND parse_filename(found.filename, true) = runs.part
+  GROUP BY {key}
+) AS newest
+  ON {same} AND rows.run = newest.of.run AND rows.filename = newest.of.filename"""
+    return View(table.name, table.comment, _described(columns), sql)
 
 
 def _current_saes(root: str) -> View:

@@ -24,6 +24,7 @@ SUMMARIES = (
     "latent_profiles",
     "latents_vs_random",
     "latent_histograms",
+    "cut_against_trained",
 )
 
 
@@ -83,6 +84,28 @@ def test_latents_of_one_sae_come_from_one_run(workspace: Workspace) -> None:
     assert _ask(workspace, "SELECT count(*) AS n, any_value(run) AS r FROM latents") == [
         {"n": 3, "r": "r2"}
     ]
+
+
+def test_rows_of_long_tables_show_as_those_of_others_do(workspace: Workspace) -> None:
+    """Both shapes of view: an older run of one key and the only run of another one."""
+    for table in TABLES.values():
+        if not table.is_long:
+            continue
+        other = {name: "other" for name in table.key}
+        for run, n in (("z-first", 3), ("a-second", 2)):
+            same = [row(table.name, **{name: "same" for name in table.key}) for _ in range(n)]
+            alone = [row(table.name, **other)] if run == "z-first" else []
+            write_run(workspace, f"{run}-{table.name}", {table.name: same + alone}, kind="x")
+        sql = f"SELECT sae_a AS sae, run FROM {table.name}"
+        sql = sql if "sae_a" in table.key else sql.replace("sae_a AS ", "")
+        found = sorted((one["sae"], one["run"].rsplit("-", 1)[0]) for one in _ask(workspace, sql))
+        assert found == [("other", "z-first"), ("same", "a-second"), ("same", "a-second")]
+
+
+def test_long_tables_are_not_sorted_to_find_the_newest_run(workspace: Workspace) -> None:
+    for table in TABLES.values():
+        plan = str(_ask(workspace, f"EXPLAIN SELECT count(*) FROM {table.name}")).lower()
+        assert ("window" in plan) == (not table.is_long and table.name != "commits"), table.name
 
 
 def test_recipes_of_equal_content_are_two_saes(workspace: Workspace) -> None:
