@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.catalog.baseline_summaries import baseline_summaries
+from pipeline.catalog.cut_summaries import cut_against_trained
 from pipeline.catalog.latent_summaries import Summary, latent_summaries
 from pipeline.catalog.tables import TABLES
 
@@ -42,6 +43,7 @@ def summaries(metrics: Sequence[MetricDefinition]) -> list[Summary]:
         _pareto_frontier(),
         *latent_summaries(),
         *baseline_summaries(),
+        cut_against_trained(),
     ]
 
 
