@@ -69,7 +69,10 @@ METRIC = TokenMetric(
                 "Share of the LM's pre-training compute at which its own annealed loss curve "
                 "reaches the spliced loss; the measured clean loss stands for the curve's last "
                 "point. NULL beyond the curve, without one, and for weights that were not "
-                "trained. An interval end beyond the curve is NULL. n counts tokens."
+                "trained. An interval end beyond the curve is NULL. Nothing is extrapolated: the "
+                "smallest share it can give is the curve's first point's. A curve of checkpoints "
+                "that were not annealed overstates it, and between distant points it is the "
+                "interpolation's. n counts tokens."
             ),
         ),
     ),
