@@ -7,27 +7,25 @@ NEAR = 1.25
 Summary = tuple[str, str, tuple[tuple[str, str], ...], str]
 
 
-def cut_against_trained() -> Summary:
-    """Name, comment, column comments and SELECT of the view."""
-    columns = (
-        ("sae", "id of the SAE that was cut"),
-        ("sae_hash", "content hash of the SAE"),
-        ("source", "what both SAEs are trained on"),
-        ("tau", "latents that fire on more than this share of the calibration tokens are dropped"),
-        ("n_dropped", "latents dropped"),
-        ("l0", "mean active latents per token that the cut leaves"),
-        ("fvu", "fraction of variance unexplained with what is left"),
-        ("ce_increase_nats", "what the LM loses with it; on the tokens of curves"),
-        ("trained", "the SAE whose own L0 is nearest; NULL where none is near"),
-        ("trained_n_latents", "its number of latents"),
-        ("trained_l0", "its L0"),
-        ("trained_fvu", "its fraction of variance unexplained"),
-        ("trained_ce_increase_nats", "what the LM loses with it; on the tokens of curves"),
-        ("fvu_excess", "fvu less trained_fvu: above 0 training at that L0 is better than cutting"),
-        ("ce_excess_nats", "the same of ce_increase_nats"),
-        ("reason", "why there is no trained SAE beside the cut"),
-    )
-    sql = f"""
+_COLUMNS = (
+    ("sae", "id of the SAE that was cut"),
+    ("sae_hash", "content hash of the SAE"),
+    ("source", "what both SAEs are trained on"),
+    ("tau", "latents that fire on more than this share of the calibration tokens are dropped"),
+    ("n_dropped", "latents dropped"),
+    ("l0", "mean active latents per token that the cut leaves"),
+    ("fvu", "fraction of variance unexplained with what is left"),
+    ("ce_increase_nats", "what the LM loses with it; on the tokens of curves"),
+    ("trained", "the SAE whose own L0 is nearest; NULL where none is near"),
+    ("trained_n_latents", "its number of latents"),
+    ("trained_l0", "its L0"),
+    ("trained_fvu", "its fraction of variance unexplained"),
+    ("trained_ce_increase_nats", "what the LM loses with it; on the tokens of curves"),
+    ("fvu_excess", "fvu less trained_fvu: above 0 training at that L0 is better than cutting"),
+    ("ce_excess_nats", "the same of ce_increase_nats"),
+    ("reason", "why there is no trained SAE beside the cut"),
+)
+_SQL = f"""
 WITH cuts AS (
   SELECT c.*, s.source, s.n_latents FROM frequency_cuts AS c
   JOIN internal.current_saes AS s ON c.sae = s.sae AND c.sae_hash = s.sae_hash
@@ -60,9 +58,13 @@ FROM cuts AS c
 LEFT JOIN near AS t ON c.sae = t.sae AND c.sae_hash = t.sae_hash AND c.tau = t.tau
 LEFT JOIN nearest AS n ON c.sae = n.sae AND c.sae_hash = n.sae_hash AND c.tau = n.tau
 WHERE c.n_dropped > 0"""
+
+
+def cut_against_trained() -> Summary:
+    """Name, comment, column comments and SELECT of the view."""
     comment = (
         "Each stated frequency cut that drops something, beside the SAE of the same source, "
         f"trained and not cut, whose L0 is nearest, at most a factor of {NEAR} away. Both are "
         "measured on the same held-out tokens."
     )
-    return ("cut_against_trained", comment, columns, sql)
+    return ("cut_against_trained", comment, _COLUMNS, _SQL)
