@@ -18,9 +18,12 @@ from pipeline.evaluation.neighbours import (
 from pipeline.evaluation.rows import Row
 from pipeline.evaluation.tables import DocumentTables
 from pipeline.progress import Progress, Report
+from pipeline.study.variants import GAUSSIAN, SHUFFLED_TEXT
 from pipeline.workspace import Workspace
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.match_metric import MatchSeen
+
+_OTHER_TEXT = (GAUSSIAN, SHUFFLED_TEXT)  # at one place they have another token, or none
 
 
 @dataclass
@@ -108,6 +111,8 @@ def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -
         return directions_of(loaded, torch.from_numpy(sums.of(one).latents.n_fires > 0))
 
     def sample(one: Evaluation) -> CodeSample | None:
+        if one.cell.source.weights.variant in _OTHER_TEXT:
+            return None
         arrays = sums.of(one).tallies.get("code_sample")
         return None if arrays is None else CodeSample.of(arrays)
 

@@ -64,4 +64,4 @@ def _start(subject: Subject) -> Tally:
     return _Tally(subject)
 
 
-METRIC = TallyMetric(definitions=(), version=1, start=_start, values=no_values)
+METRIC = TallyMetric(definitions=(), version=1, start=_start, values=no_values, of="code")
