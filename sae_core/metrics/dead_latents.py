@@ -21,13 +21,14 @@ METRIC = FiringMetric(
     definitions=(
         MetricDefinition(
             name="dead_eval",
-            version=1,
+            version=2,
             unit="share of latents",
             better="lower",
             formula="#{i : latent i fires on none of the n tokens} / f",
             reference="Karvonen et al., SAEBench (2025), arXiv 2503.09532",
             description="Share of latents silent on the held-out tokens; it depends on their "
-            "number, which is n.",
+            "number, which is n. It has no interval: leaving documents out can only raise it, so "
+            "that resamples say nothing about its error.",
         ),
         MetricDefinition(
             name="dead_train",
@@ -42,4 +43,5 @@ METRIC = FiringMetric(
         ),
     ),
     values=_values,
+    smooth=False,
 )

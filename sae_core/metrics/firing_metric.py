@@ -31,7 +31,8 @@ class FiringMetric:
     """A metric over latents; `values` gives each of its numbers, without interval.
 
     `smooth`: whether a number answers to every document a little, so that intervals from groups
-    of documents mean something; a quantile of whole numbers does not.
+    of documents mean something; a quantile of whole numbers and a count of what no document has
+    do not.
     """
 
     definitions: tuple[MetricDefinition, ...]
