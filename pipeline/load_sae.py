@@ -32,7 +32,7 @@ def load(path: str | Path, *, workspace: str | Path | None = None) -> Sae:
         return sae_from_bytes(file.read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"The SAE file {file} cannot be read: {error}. Its bytes were damaged after it was "
+            f"The SAE file {file} cannot be read ({error}). Its bytes were damaged after it was "
             f"written. Put back a copy, or delete the folder {file.parent} and run the study "
             "again to train this SAE from the start."
         ) from error

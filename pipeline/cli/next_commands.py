@@ -38,4 +38,4 @@ def _program() -> str:
     found = shutil.which("sae")
     if not beside.exists() or (found and Path(found).parent == beside.parent):
         return "sae"
-    return os.path.relpath(beside)
+    return min(os.path.relpath(beside), str(beside), key=len)

@@ -228,7 +228,8 @@ class ActivationStore:
     def _damaged(self, what: str) -> StoreError:
         return StoreError(
             f"Activations of {self.source}: {what} Mend it with "
-            f"`python -m pipeline.harvest.mend_command {self.source}`, which runs the language "
+            f"`python -m pipeline.harvest.mend_command {self.source}` (the Python of `sae`; with "
+            "--workspace FOLDER where yours is not the default one), which runs the language "
             "model again and rewrites only what is damaged."
         )
 
