@@ -96,8 +96,7 @@ def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> 
         VARIABLE: str(workspace.root),
         "PYTHONWARNINGS": "ignore",
     }
-    # Its own session: Ctrl-C reaches this process alone, which then stops the others in order.
-    server = subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)
+    server = started(command, folder=home, environment=environment)
     previous = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         _wait_until_it_answers(server, port)
@@ -109,6 +108,21 @@ def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_group(workspace, server)
         signal.signal(signal.SIGTERM, previous)
+
+
+def started(
+    command: list[str], *, folder: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """The command in its own session: Ctrl-C reaches this process, which stops it in order.
+
+    It listens to SIGINT even where a shell that put `sae ui` in the background has it ignored here:
+    Dagster stops its servers by that signal, and would wait for them.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _as_interrupt(number: int, frame: object) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +22,7 @@ from pipeline.orchestrate.backfill import is_daemon_alive, queue_plan
 from pipeline.orchestrate.instance import PROJECT_ROOT, directories
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.run import run_plan
-from pipeline.orchestrate.server import PortInUseError, check_port, write_home
+from pipeline.orchestrate.server import PortInUseError, check_port, started, write_home
 from pipeline.plan import Plan
 from pipeline.workspace import Workspace
 
@@ -133,3 +136,15 @@ def test_a_queued_plan_is_a_backfill_of_what_is_missing(
         cells = target.get_partitions_subset(dg.AssetKey("evaluation")).get_partition_keys()
     assert {str(cell) for cell in cells} == {f"topk.s0|{other}"}
     assert dg.AssetKey("activations") not in target.partitions_subsets_by_asset_key
+
+
+def test_the_uis_server_hears_sigint_though_a_shell_ignores_it(tmp_path: Path) -> None:
+    asks = "import signal, sys; sys.exit(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        command = [sys.executable, "-c", asks]
+        server = started(command, folder=tmp_path, environment=dict(os.environ))
+        assert server.wait(timeout=60) == 0
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
