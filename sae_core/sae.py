@@ -116,7 +116,17 @@ class Sae(nn.Module):
         return normalize(self.W_dec.detach())
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
-        """s x, in the parameters' precision, in rows: the same bits from any memory layout."""
+        """s x, in the parameters' precision, in rows: the same bits from any memory layout.
+
+        Raises ValueError where x is not (n, d).
+        """
+        width = self.W_enc.shape[1]
+        if x.ndim != 2 or x.shape[1] != width:
+            raise ValueError(
+                f"got activations of shape {tuple(x.shape)}. Allowed: (n, {width}), a row per "
+                "token, of the site that this SAE was trained on. Reshape batches of texts with "
+                "x.reshape(-1, x.shape[-1])."
+            )
         return (x.to(self.W_enc.dtype) * self.input_scale).contiguous()
 
     def centred(self, x: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ class SitesSae(Sae):
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
         """s x of the sites that are read (n, d), of their columns or of a whole training batch."""
-        return super().scaled(x[:, : self.W_enc.shape[1]])
+        return super().scaled(x[:, : self.W_enc.shape[1]] if x.ndim == 2 else x)
 
     def scaled_target(self, x: torch.Tensor) -> torch.Tensor:
         """s x of the sites that are written (n, d), of a whole training batch."""

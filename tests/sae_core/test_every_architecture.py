@@ -172,6 +172,15 @@ def test_units_of_the_activations_do_not_matter(name):
 
 
 @each_architecture
+def test_activations_that_are_no_rows_of_its_width_are_refused(name):
+    sae = trainee_of(name).sae
+    read = sae.W_enc.shape[1]
+    for shape in ((4, read - 1), (read,), (2, 4, read)):
+        with pytest.raises(ValueError, match=rf"Allowed: \(n, {read}\), a row per token"):
+            sae.scaled(torch.zeros(shape))
+
+
+@each_architecture
 def test_encoding_and_losses_change_no_state(name):
     trainee = trainee_of(name)
     trainee.step(sample(name, 64, step=0))
