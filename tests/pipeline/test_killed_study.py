@@ -61,7 +61,7 @@ def begun(folder: Path, study: Path) -> subprocess.Popen[str]:
 
 
 def stages(process: subprocess.Popen[str]) -> Iterator[tuple[str, float]]:
-    """Stages as they begin, with the second since the process began to work."""
+    """Stages as they begin, with the second at which they do."""
     assert process.stdout is not None
     for line in process.stdout:
         words = line.split()
