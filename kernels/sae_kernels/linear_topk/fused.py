@@ -94,7 +94,7 @@ def plan(f: int, k: int, *, half: bool, spread: float) -> Plan:
     return Plan(
         block_m=128 if half else 64,
         block_n=block_n,
-        block_k=64 if half else 32,
+        block_k=64 if half else 16,
         kept=kept,
         whole=whole,
         n_tiles=n_tiles,

@@ -48,8 +48,7 @@ def mend(layer: Layer, plan: Plan, keys: torch.Tensor, top: torch.Tensor) -> Non
         "SLOTS": slots,
     }
     # With fewer warps a thread holds more of the sort than it has registers for.
-    warps = 8 if slots <= 512 else 16
-    launch(_mend, (n,), arguments, constants=constants, num_warps=warps)
+    launch(_mend, (n,), arguments, constants=constants, num_warps=16)
 
 
 @triton.jit
