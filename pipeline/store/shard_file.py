@@ -23,6 +23,7 @@ from pipeline.store.storage_dtype import numpy_dtype
 
 _ABSENT = (1 << 64) - 1
 _CRC = 4
+_BLOCK = 1 << 18
 _verified: set[tuple[str, int, int, str]] = set()
 
 
@@ -149,8 +150,8 @@ class ShardReader:
         digest = hashlib.sha256()
         for number in range(self._present):
             place = spare if out is None else self._place(out, number)
-            stored = self._read_chunk(number, place)
-            if _crc32c(place) != stored:
+            stored, computed = self._read_and_check(number, place)
+            if computed != stored:
                 raise self._damaged(f"chunk {number} does not match its crc32c")
             digest.update(stored)
         digest.update(self._trailer)
@@ -162,20 +163,40 @@ class ShardReader:
         rows = self._array.chunk_rows
         return out[number * rows : (number + 1) * rows]
 
-    def _read_chunk(self, number: int, place: np.ndarray) -> bytes:
-        """Reads one chunk into `place`; returns the crc32c stored behind it."""
+    def _read_chunk(self, number: int, place: np.ndarray) -> None:
+        """Reads one chunk into `place`."""
+        self._seek(number)
+        self._fill(memoryview(place).cast("B"))
+
+    def _read_and_check(self, number: int, place: np.ndarray) -> tuple[bytes, bytes]:
+        """Reads one chunk into `place`; the crc32c stored behind it and that of what was read.
+
+        In blocks that the processor's own cache holds, so that checking reads no memory again.
+        """
+        offset = self._seek(number)
+        data = place.reshape(-1).view(np.uint8)
+        value = 0
+        for start in range(0, len(data), _BLOCK):
+            block = data[start : start + _BLOCK]
+            self._fill(memoryview(block))
+            value = google_crc32c.extend(value, block)
+        stored = os.pread(self._file.fileno(), _CRC, offset + self._chunk_bytes)
+        return stored, value.to_bytes(_CRC, "little")
+
+    def _seek(self, number: int) -> int:
+        """Goes to where a chunk begins."""
         offset, size = (int(value) for value in self._index[number])
         if size != self._chunk_bytes + _CRC or offset + size > self._shard.n_bytes:
             raise self._damaged("its index points outside the file")
-        self._file.seek(offset)
-        view = memoryview(place).cast("B")
+        return self._file.seek(offset)
+
+    def _fill(self, view: memoryview) -> None:
         done = 0
         while done < len(view):
             got = self._file.readinto(view[done:])
             if not got:
                 raise self._damaged("it ends too early")
             done += got
-        return os.pread(self._file.fileno(), _CRC, offset + self._chunk_bytes)
 
     def _damaged(self, what: str) -> DamagedShardError:
         return DamagedShardError(f"{self._name} is damaged: {what} ({self._path}).")
