@@ -1,7 +1,8 @@
 """Reading a store against raw reads of the same files: targets 0.6 in disk order, 0.2 later.
 
 Files are in the page cache: the strictest comparison, since a disk slows both alike. Raw means
-`readinto` of each shard file into one reused buffer; the reader gives float32 batches of a recipe's default size.
+`readinto` of each shard file into one reused buffer; the reader gives float32 batches of a
+recipe's default size.
 Wall time is what a trainer on a free machine sees; CPU time, of both threads together, is what
 still can be read off a busy one.
 """

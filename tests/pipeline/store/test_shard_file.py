@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
 from pipeline.harvest.task import new_array
-from pipeline.store import shard_file
 from pipeline.store.layout import StoreFolder, chunk_rows
 from pipeline.store.manifest import Shard, StoredArray
 from pipeline.store.shard_file import (
