@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,13 @@ FOLDER = Path(sae_kernels.__file__).parent
 OPS = sorted(path.parent.name for path in FOLDER.glob("*/reference.py"))
 INPUTS = Path(__file__).parent / "inputs"
 TESTED = [op for op in OPS if (INPUTS / f"{op}.py").exists()]
-FAST = [(op, form) for op in TESTED for form in forms(op) if form != "reference"]
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # on Linux alone
+FAST = [
+    (op, form)
+    for op in TESTED
+    for form in forms(op)
+    if form == "cpu" or (form == "fused" and HAS_TRITON)
+]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [torch.float32, torch.bfloat16]
 # Relative to the expected value, and absolute as a share of the largest expected value. bfloat16

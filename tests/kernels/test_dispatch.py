@@ -9,6 +9,9 @@ import torch
 from sae_kernels import fvu, linear_batch_topk, sparse_decode
 from sae_kernels.dispatch import forms, implementation, using
 
+from tests.kernels.every_kernel import HAS_TRITON
+
+needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="triton is for Linux alone")
 CODE = (torch.zeros(2, 1).long(), torch.ones(2, 1), torch.ones(3, 4), torch.zeros(4))
 
 
@@ -19,6 +22,10 @@ def module_name(op, tensor):
 def test_the_device_decides_which_form_runs():
     assert module_name("sparse_decode", torch.ones(1)) == "sae_kernels.sparse_decode.cpu"
     assert module_name("fvu", torch.ones(1)) == "sae_kernels.fvu.reference"
+
+
+@needs_triton
+def test_the_fused_form_runs_where_it_is_asked_for():
     on_gpu = torch.ones(1, device="meta")
     with using("fused"):
         assert module_name("fvu", on_gpu) == "sae_kernels.fvu.fused"
@@ -56,6 +63,7 @@ def test_the_fused_form_is_refused_without_triton(monkeypatch):
         implementation("sparse_decode", torch.ones(1, device="meta"))
 
 
+@needs_triton
 def test_float64_is_refused_by_the_fused_form():
     with (
         using("fused"),
