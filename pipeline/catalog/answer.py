@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 _WIDEST = 160
+_MOST_COLUMNS = 40
 
 
 def render(rows: pyarrow.Table, style: str) -> bytes:
@@ -22,18 +23,37 @@ def render(rows: pyarrow.Table, style: str) -> bytes:
 
 
 def _table(rows: pyarrow.Table) -> bytes:
-    """Aligned columns, numbers to the right; the first MOST_ROWS rows."""
+    """Aligned columns, numbers to the right; the first MOST_ROWS rows.
+
+    Of more columns than a screen holds, each row is shown as lines of name and value.
+    """
     few = rows.slice(0, MOST_ROWS)
     if rows.column_names == ["explain_key", "explain_value"]:
         return "\n".join(few.column("explain_value").to_pylist()).encode() + b"\n"
+    if rows.num_columns > _MOST_COLUMNS and rows.num_rows:
+        return _records(few, rows.num_rows)
     columns = [[_cell(value) for value in column.to_pylist()] for column in few.columns]
     names = rows.column_names
     widths = [max(map(len, [name, *cells])) for name, cells in zip(names, columns, strict=True)]
     right = [_is_number(field.type) for field in rows.schema]
     lines = [_line(names, widths, right), "  ".join("-" * width for width in widths)]
     lines += [_line(row, widths, right) for row in zip(*columns, strict=True)]
-    lines.append(f"({rows.num_rows} {'row' if rows.num_rows == 1 else 'rows'})")
+    lines.append(_count(rows.num_rows))
     return ("\n".join(lines) + "\n").encode()
+
+
+def _records(few: pyarrow.Table, total: int) -> bytes:
+    width = max(map(len, few.column_names))
+    lines = []
+    for number, record in enumerate(few.to_pylist(), start=1):
+        lines.append(f"-- row {number} of {total}")
+        lines += [f"{name.ljust(width)}  {_cell(value)}".rstrip() for name, value in record.items()]
+    lines.append(_count(total))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _count(rows: int) -> str:
+    return f"({rows} {'row' if rows == 1 else 'rows'})"
 
 
 def _line(cells: Any, widths: list[int], right: list[bool]) -> str:

@@ -29,6 +29,15 @@ def test_a_table_shows_the_first_rows_and_counts_all() -> None:
     assert lines[-1] == f"({answer.MOST_ROWS + 5} rows)"
 
 
+def test_a_row_of_more_columns_than_a_screen_holds_is_shown_as_lines() -> None:
+    wide = pa.table({f"column_{n}": [n / 4, None] for n in range(60)})
+    lines = answer.render(wide, "table").decode().splitlines()
+    assert lines[0] == "-- row 1 of 2"
+    assert lines[4] == "column_3   0.75"
+    assert lines[61:63] == ["-- row 2 of 2", "column_0"]
+    assert (len(lines), lines[-1]) == (2 * 61 + 1, "(2 rows)")
+
+
 def test_a_table_shows_a_reason_in_full_and_cuts_what_is_endless() -> None:
     texts = pa.table({"text": ["x" * 140, "y" * 1000]})
     lines = answer.render(texts, "table").decode().splitlines()
