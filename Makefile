@@ -2,11 +2,13 @@
 #   PYTHON       which Python makes .venv (3.11, 3.12 or 3.13; found by itself when not given)
 #   TORCH_INDEX  URL of a package index to take torch from (for example one with CPU-only or
 #                CUDA builds); empty: the registry that pip is set up with
+#   WORKERS      processes that `make test` runs tests in (auto: one per core)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; raise SystemExit(not (3,11) <= sys.version_info[:2] <= (3,13))' \
   >/dev/null 2>&1 && { echo $$p; break; }; done)
 TORCH_INDEX ?=
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/sae demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-long: $(STAMP) browser datasets
 	$(BIN)/python -m pytest -m "long and not gpu"

@@ -19,6 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if sys.platform == "linux" and ("gpu" not in chosen or "not gpu" in chosen):
         # Triton reads it when a kernel is defined: without a GPU kernels run in its interpreter.
         os.environ.setdefault("TRITON_INTERPRET", "1")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores have workers of their own
     wait_briefly()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("MPLBACKEND", "Agg")
