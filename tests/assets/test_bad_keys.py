@@ -12,7 +12,9 @@ from pipeline.errors import SiteError, StudyError
 from pipeline.orchestrate.first_class import execute
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.run import run_plan
+from pipeline.orchestrate.session import session
 from pipeline.plan import Plan
+from pipeline.progress import silent
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,9 +114,11 @@ def test_an_unknown_recipe_is_refused_before_anything_runs(
 
 def test_no_study_is_said_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     empty = Workspace.open(tmp_path_factory.mktemp("empty"))
-    with open_instance(empty) as instance:
+    with session(empty, silent), open_instance(empty) as instance:
         run = execute(empty, instance, ["corpus"])
     assert not run.succeeded
+    assert run.sentence.startswith(f"No study is registered in {empty.root}")
+    assert "`sae run STUDY`, or `sae init`" in run.sentence
 
 
 def test_a_failed_source_does_not_stop_the_others(

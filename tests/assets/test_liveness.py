@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from assets.definitions import defs
+from assets.liveness import dead_runs
 from pipeline.errors import WorkspaceError
 from pipeline.locks import is_run_alive, run_lock
 from pipeline.orchestrate.instance import PROJECT_ROOT
@@ -50,6 +52,15 @@ def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
     return run.status
 
 
+def left_by_a_dead_process(instance: dg.DagsterInstance, workspace: Workspace) -> str:
+    """A started run with a lock file that nobody holds."""
+    run_id = started_run(instance)
+    path = workspace.locks / "runs" / f"{run_id}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    return run_id
+
+
 def test_a_run_whose_process_was_killed_is_marked_failed(workspace: Workspace) -> None:
     with open_instance(workspace) as instance:
         run_id = started_run(instance)
@@ -69,6 +80,17 @@ def test_a_run_whose_process_was_killed_is_marked_failed(workspace: Workspace) -
         assert reap(instance, workspace) == [run_id]
         assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
         assert reap(instance, workspace) == []
+
+
+def test_the_daemon_looks_for_dead_runs_by_itself_and_marks_them(workspace: Workspace) -> None:
+    assert dead_runs in (defs.sensors or [])
+    assert dead_runs.default_status == dg.DefaultSensorStatus.RUNNING
+    with open_instance(workspace) as instance:
+        run_id = left_by_a_dead_process(instance, workspace)
+        said = dead_runs(dg.build_sensor_context(instance))
+        assert isinstance(said, dg.SkipReason)
+        assert said.skip_message == f"ended: {run_id}"
+        assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
 
 
 def test_stopping_the_ui_ends_its_runs_and_leaves_no_process(workspace: Workspace) -> None:
@@ -104,10 +126,7 @@ def test_the_next_command_marks_a_dead_run(
     workspace: Workspace, stages: FakeStages, plan_of: PlanOf
 ) -> None:
     with open_instance(workspace) as instance:
-        run_id = started_run(instance)
-        path = workspace.locks / "runs" / f"{run_id}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        run_id = left_by_a_dead_process(instance, workspace)
         run_plan(workspace, plan_of([SOURCE], ["topk.s0"]))
         assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
 
