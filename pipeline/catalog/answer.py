@@ -25,12 +25,13 @@ def render(rows: pyarrow.Table, style: str) -> bytes:
 def _table(rows: pyarrow.Table) -> bytes:
     """Aligned columns, numbers to the right; the first MOST_ROWS rows.
 
-    Of more columns than a screen holds, each row is shown as lines of name and value.
+    Of more columns than a screen holds, each row is shown as lines of name and value, and an
+    answer without rows as the names alone.
     """
     few = rows.slice(0, MOST_ROWS)
     if rows.column_names == ["explain_key", "explain_value"]:
         return "\n".join(few.column("explain_value").to_pylist()).encode() + b"\n"
-    if rows.num_columns > _MOST_COLUMNS and rows.num_rows:
+    if rows.num_columns > _MOST_COLUMNS:
         return _records(few, rows.num_rows)
     columns = [[_cell(value) for value in column.to_pylist()] for column in few.columns]
     names = rows.column_names
@@ -44,7 +45,7 @@ def _table(rows: pyarrow.Table) -> bytes:
 
 def _records(few: pyarrow.Table, total: int) -> bytes:
     width = max(map(len, few.column_names))
-    lines = []
+    lines = [] if total else few.column_names
     for number, record in enumerate(few.to_pylist(), start=1):
         lines.append(f"-- row {number} of {total}")
         lines += [f"{name.ljust(width)}  {_cell(value)}".rstrip() for name, value in record.items()]

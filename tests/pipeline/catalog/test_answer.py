@@ -38,6 +38,12 @@ def test_a_row_of_more_columns_than_a_screen_holds_is_shown_as_lines() -> None:
     assert (len(lines), lines[-1]) == (2 * 61 + 1, "(2 rows)")
 
 
+def test_of_many_columns_without_a_row_the_names_are_listed() -> None:
+    wide = pa.table({f"column_{n}": pa.array([], pa.float64()) for n in range(60)})
+    lines = answer.render(wide, "table").decode().splitlines()
+    assert lines == [*wide.column_names, "(0 rows)"]
+
+
 def test_a_table_shows_a_reason_in_full_and_cuts_what_is_endless() -> None:
     texts = pa.table({"text": ["x" * 140, "y" * 1000]})
     lines = answer.render(texts, "table").decode().splitlines()
