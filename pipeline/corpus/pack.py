@@ -235,9 +235,11 @@ def _check_filled(
     for split in SPLITS:
         if rows[split].filled() == 0:
             n_documents = table["split"].count(split)
+            cut = config.corpus.max_tokens
+            more = f"Raise max_tokens, which is {cut:,}, give" if cut else "Give"
             raise UserError(
                 f"the corpus has {len(table['split'])} documents with {sum(table['n_tokens']):,} "
                 f"tokens; its {split} split got {n_documents} of them, which do not fill one row "
-                f"of {config.context} tokens. Give more or smaller documents, raise "
+                f"of {config.context} tokens. {more} more or smaller documents, raise "
                 f"held_out_share or calibration_share, or lower context."
             )

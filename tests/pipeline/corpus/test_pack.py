@@ -237,6 +237,13 @@ def test_a_split_without_a_row_is_refused_with_numbers(
     assert not list(workspace.corpus.rglob("*.partial-*"))
 
 
+def test_where_max_tokens_left_a_split_without_a_row_it_is_named(
+    workspace: Workspace, config: ModelConfig
+) -> None:
+    with pytest.raises(UserError, match=r"Raise max_tokens, which is 10, give more or smaller"):
+        pack_corpus(workspace, "tiny", with_corpus(config, max_tokens=10))
+
+
 def test_a_damaged_row_file_is_named(workspace: Workspace, config: ModelConfig) -> None:
     corpus = pack_corpus(workspace, "tiny", config)
     path = corpus.path / "held_out.parquet"
