@@ -131,7 +131,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(ui: Ui, browser: Browser) -> Page:
-    """One page of the browser; an error on the page fails the test that caused it."""
+    """One page of the browser, patient with a busy machine."""
     page = browser.new_page(viewport={"width": 1500, "height": 1000})
     page.set_default_timeout(PATIENCE_MS)
     return page
