@@ -19,6 +19,7 @@ def command(
 ) -> None:
     """Make a workspace and write a commented study file."""
     from pipeline import atomic
+    from pipeline.cli.next_commands import typed
 
     if path.exists() and not force:
         raise StudyError(
@@ -29,4 +30,4 @@ def command(
     atomic.write_bytes(path.absolute(), text)
     typer.echo(f"workspace {workspace.root}")
     typer.echo(f"study     {path}")
-    typer.echo(f"\nNext: read it, then type\n  sae run {path}")
+    typer.echo(f"\nNext: read it, then type\n  {typed(workspace)} run {path}")

@@ -12,7 +12,7 @@ from pipeline.workspace import Workspace, default_root
 
 def after_demo(workspace: Workspace) -> list[str]:
     """Three commands, in a workspace that may not be the default one."""
-    sae = _sae(workspace)
+    sae = typed(workspace)
     return [
         f"  {sae} ui",
         f"  {sae} backfill --layers 0 --seeds 0-2",
@@ -22,12 +22,13 @@ def after_demo(workspace: Workspace) -> list[str]:
 
 def after_study(workspace: Workspace) -> list[str]:
     """Two ways to look at what was made."""
-    sae = _sae(workspace)
+    sae = typed(workspace)
     order = "select sae, l0, fvu, loss_recovered_zero from evaluations order by fvu"
     return [f'  {sae} sql "{order}"', f"  {sae} ui"]
 
 
-def _sae(workspace: Workspace) -> str:
+def typed(workspace: Workspace) -> str:
+    """`sae` as it is typed here for this workspace, which is named unless it is the default."""
     other = workspace.root != default_root().expanduser().resolve()
     return f"{_program()} --workspace {workspace.root}" if other else _program()
 

@@ -51,6 +51,12 @@ def test_init_writes_a_study_that_can_be_used_and_does_not_overwrite(
     assert load_study(tmp_path / "study.yaml").study == "first"
 
 
+def test_init_says_the_next_command_with_its_workspace(tmp_path: Path, capsys: Captured) -> None:
+    other = tmp_path / "other"
+    assert _type("init", str(tmp_path / "study.yaml"), "--workspace", str(other)) == 0
+    assert f"sae --workspace {other} run {tmp_path / 'study.yaml'}" in capsys.readouterr().out
+
+
 def test_sql_takes_its_query_from_the_argument_a_file_or_stdin(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
