@@ -27,6 +27,7 @@ test-long: $(STAMP) browser datasets
 
 test-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peer_exchange
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -52,6 +53,8 @@ datasets: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 was found. \
 	Install one of them, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: PYTHON=$(PYTHON) is no program. \
+	Give Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	  sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else \
 	  "error: Python " + v + " was given; 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12")'

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_reader import CpuTimed
-from interleaved import interleave, ratio, save
+from interleaved import interleave, ratio, save, verdict
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from pipeline.harvest.fill import fill_store
@@ -181,9 +181,20 @@ def main() -> None:
         print(
             f"{name:<34} {shown['tokens_per_second']:8.0f} tokens/s"
             f"  {shown['x_floor_wall']:5.2f} x floor by wall  {shown['x_floor_cpu']:5.2f} by CPU"
+            f"  {verdict(shown['x_floor_wall'], 1.05 if name == 'one site' else 1.10)}"
         )
     if given.save:
-        print(save("harvest", {"load": os.getloadavg()[0], "contenders": figures}))
+        print(
+            save(
+                "harvest",
+                {
+                    "batches": given.batches,
+                    "rounds": given.rounds,
+                    "load": os.getloadavg()[0],
+                    "contenders": figures,
+                },
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import zarr
-from interleaved import interleave, ratio, save
+from interleaved import interleave, ratio, save, verdict
 
 from pipeline.harvest.task import new_array
 from pipeline.store import shard_file
@@ -36,6 +36,7 @@ from pipeline.store.shard_file import shard_count, write_shard
 from pipeline.store.zarr_metadata import write_array, write_groups
 from pipeline.study.names import Source
 
+TARGETS = {"disk order, verifying": 0.6, "disk order, verified": 0.6, "later epoch": 0.2}
 WIDTH, BATCH = 512, 2048
 SOURCE = Source.parse("bench.trained.resid_post.0")
 
@@ -172,6 +173,7 @@ def main() -> None:
         print(
             f"{name:<24} {speed:6.2f} GiB/s  {shown['x_raw_wall']:5.2f} x raw by wall"
             f"  {shown['x_raw_cpu']:5.2f} by CPU"
+            f"  {verdict(shown['x_raw_wall'], TARGETS.get(name), at_least=True)}".rstrip()
         )
     if given.save:
         print(save("reader", {"gib": gib, "load": os.getloadavg()[0], "contenders": figures}))

@@ -18,7 +18,7 @@ from statistics import median
 
 import torch
 from bench_reader import WIDTH, make_store
-from interleaved import interleave, ratio, save
+from interleaved import interleave, ratio, save, verdict
 
 from pipeline.store.activation_store import ActivationStore
 from sae_core.architectures import config_class
@@ -84,7 +84,8 @@ def measured(
     print(
         f"  {count:3} SAEs: {found['together_x_alone']:5.2f} x alone, reading "
         f"{100 * found['reading_share_together']:4.1f} % of CPU, waiting "
-        f"{100 * found['waiting_share_wall']:4.1f} % of wall time, "
+        f"{100 * found['waiting_share_wall']:4.1f} % of wall time "
+        f"{verdict(found['waiting_share_wall'], 0.02)}, "
         f"{found['tokens_per_second_each']:8,} tokens/s",
         flush=True,
     )

@@ -43,11 +43,12 @@ def ratio(seconds: Mapping[str, list[float]], name: str, *, to: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))
 
 
-def verdict(found: float, target: float | None) -> str:
-    """How a ratio stands to its target, in words for a table."""
+def verdict(found: float, target: float | None, *, at_least: bool = False) -> str:
+    """How a ratio stands to its target, at most or at least that, in words for a table."""
     if target is None:
         return ""
-    return f"(target {target:.2f}{': MISSED' if found > target else ''})"
+    missed = found < target if at_least else found > target
+    return f"(target {target:.2f}{': MISSED' if missed else ''})"
 
 
 def hardware() -> str:

@@ -92,6 +92,12 @@ def cell_lock(workspace: Workspace, name: str, *, owner: str = "") -> Iterator[N
         yield
 
 
+def cell_holder(workspace: Workspace, name: str) -> Holder | None:
+    """Who holds a partition now; None when it is free."""
+    path = workspace.locks / "cells" / f"{_file_name(name)}.lock"
+    return _holder(path) if _is_held(path) else None
+
+
 @contextmanager
 def run_lock(workspace: Workspace, run_id: str, *, owner: str = "") -> Iterator[None]:
     """Says that a run is alive for as long as the block lasts."""

@@ -15,7 +15,7 @@ import yaml
 
 from pipeline import atomic
 from pipeline.errors import UserError, WorkspaceError
-from pipeline.locks import cell_lock
+from pipeline.locks import cell_holder, cell_lock
 from pipeline.orchestrate.instance import (
     DEFINITIONS_MODULE,
     LOCATION_NAME,
@@ -44,9 +44,13 @@ def serve(workspace: Workspace, *, port: int, on_ready: Callable[[str], None]) -
         with cell_lock(workspace, "ui", owner=f"http://{HOST}:{port}"):
             return _serve(workspace, port, on_ready)
     except WorkspaceError as error:
+        holder = cell_holder(workspace, "ui")
+        if holder is None:
+            raise
         raise WorkspaceError(
-            f"The UI of {workspace.root} is open already ({error}). A workspace has one UI and "
-            "one daemon. Use that one, stop it with Ctrl-C first, or open another --workspace."
+            f"The UI of {workspace.root} is open already at {holder.owner} (process "
+            f"{holder.pid}). A workspace has one UI and one daemon. Use that one, stop it with "
+            "Ctrl-C first, or open another --workspace."
         ) from error
 
 

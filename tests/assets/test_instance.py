@@ -18,11 +18,19 @@ from dagster._core.instance.config import PoolGranularity
 from dagster._core.instance.ref import InstanceRef
 
 from assets.definitions import defs
+from pipeline.errors import WorkspaceError
+from pipeline.locks import cell_lock
 from pipeline.orchestrate.backfill import is_daemon_alive, queue_plan
 from pipeline.orchestrate.instance import PROJECT_ROOT, directories
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.run import run_plan
-from pipeline.orchestrate.server import PortInUseError, check_port, started, write_home
+from pipeline.orchestrate.server import (
+    PortInUseError,
+    check_port,
+    started,
+    serve,
+    write_home,
+)
 from pipeline.plan import Plan
 from pipeline.workspace import Workspace
 
@@ -115,6 +123,17 @@ def test_a_port_in_use_is_named_with_the_way_out() -> None:
         with pytest.raises(PortInUseError, match=rf"Port {port} .* --port {port + 1}"):
             check_port(port)
     check_port(port)
+
+
+def test_a_second_ui_is_told_where_the_first_one_is(workspace: Workspace) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (
+        cell_lock(workspace, "ui", owner="http://127.0.0.1:3000"),
+        pytest.raises(WorkspaceError, match=r"is open already at http://127.0.0.1:3000 \(process"),
+    ):
+        serve(workspace, port=port, on_ready=print)
 
 
 def test_a_queued_plan_is_a_backfill_of_what_is_missing(
