@@ -1,0 +1,79 @@
+"""Environments that hold another SAE package each: what `make test-peers` runs their code in.
+
+Their pins of numpy, transformers and datasets conflict with ours and with each other's, so each
+package is installed from the package index into an environment of its own, under the user's cache
+(`$XDG_CACHE_HOME`, or `~/.cache`). All use our torch, by links: they pin none, and a number can
+then differ by their code alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGES = {
+    "sae-lens": "sae-lens==6.54.12",
+    "sae-bench": "sae-bench==0.6.0",
+    "dictionary-learning": "dictionary-learning==0.1.0",
+    "eai-sparsify": "eai-sparsify==1.3.3",
+}
+
+
+def folder() -> Path:
+    """Where the environments lie; may be removed at any time."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "sae-foundry-peers"
+
+
+def python_of(name: str) -> Path:
+    """The Python of the environment that holds the package `name`; installs it where it is not.
+
+    Raises ValueError for a package not in `PACKAGES`, CalledProcessError where pip fails.
+    """
+    if name not in PACKAGES:
+        raise ValueError(f"no environment for {name!r}. Allowed: {', '.join(PACKAGES)}.")
+    place = folder() / name
+    made, wanted = place / "made", f"{PACKAGES[name]} torch {_torch_version()}"
+    with _alone(name):
+        if not made.exists() or made.read_text() != wanted:
+            _make(place, PACKAGES[name])
+            made.write_text(wanted)
+    return place / "bin/python"
+
+
+def _make(place: Path, package: str) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    packages = next(place.glob("lib/python*/site-packages"))
+    ours = importlib.metadata.distribution("torch")
+    home = Path(str(ours.locate_file("")))
+    # The top-level entries of torch, its metadata among them: pip then finds torch installed.
+    for entry in sorted({file.parts[0] for file in ours.files or ()} - {"..", "__pycache__"}):
+        (packages / entry).symlink_to(home / entry)
+    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, f"torch=={_torch_version()}", package], check=True)
+
+
+def _torch_version() -> str:
+    return importlib.metadata.version("torch").split("+")[0]
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Two processes do not make one environment at once: the second waits."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with open(folder() / f"{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or PACKAGES:
+        print(python_of(wanted), flush=True)
