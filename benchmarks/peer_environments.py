@@ -59,6 +59,9 @@ def _make(place: Path, package: str) -> None:
         (packages / entry).symlink_to(home / entry)
     pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, f"torch=={_torch_version()}", package], check=True)
+    # Its build is for CUDA, does not load beside a torch without, and nothing compared needs it.
+    pip[3:] = ["uninstall", "--quiet", "--yes", "torchvision"]
+    subprocess.run(pip, check=True)
 
 
 def _torch_version() -> str:
