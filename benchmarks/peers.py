@@ -1,160 +1,134 @@
-"""`make test-peers`: our numbers in other packages' definitions beside what their own code gives.
+"""`make test-peers`: our numbers in other packages' definitions beside what these packages give.
 
-Downloads the packages' wheels from the package index (pip download, without dependencies), takes
-the evaluation code out of them as it stands, and runs it on the scene of
-tests/sae_core/metrics/test_compatibility.py. The packages themselves are not installed: their pins
-of torch and transformers conflict with ours. Prints a table and fails where a number differs.
+Each package lies in an environment of its own (`peer_environments`), whose Python runs
+`peer_scripts/of_<package>.py`: the package's own evaluation functions, called on one scene. The
+scene is that of tests/sae_core/metrics/test_compatibility.py, in float64, and a tiny language model
+with an SAE spliced in, in float32. Ours come from the metrics and the sweep that evaluation uses.
+Prints a table, writes it to benchmarks/results/peers.md with versions and date, and fails where a
+number differs by more than 1e-9, or 1e-5 where the language model takes part.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
+import json
+import platform
 import subprocess
 import sys
 import tempfile
-import types
-import zipfile
-from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from tests.sae_core.metrics.test_compatibility import numbers, scene
+from benchmarks.peer_environments import PACKAGES, python_of
+from tests.pipeline.evaluation.scene import SPECIAL, held_out_text, swept, tiny_lm
+from tests.pipeline.evaluation.test_peer_losses import drawn_sae, scores
+from tests.sae_core.metrics.test_compatibility import numbers, same_numbers, scene
 
-PACKAGES = (
-    "sae-lens==6.54.12",
-    "sae-bench==0.6.0",
-    "dictionary-learning==0.1.0",
-    "eai-sparsify==1.3.3",
-)
-_FLAGS = ("compute_variance_metrics", "compute_sparsity_metrics", "compute_l2_norms")
+RESULTS = Path(__file__).parent / "results" / "peers.md"
+SCRIPTS = Path(__file__).parent / "peer_scripts"
+EXACT, WITH_MODEL = 1e-9, 1e-5
 
 
 def main() -> int:
-    """Compares every number; 0 where all agree to 1e-9."""
-    x, x_hat, code = scene()
-    ours = numbers(x, x_hat, code)
+    """Compares every number; 0 where all agree."""
     with tempfile.TemporaryDirectory() as folder:
-        theirs = _theirs(_unpacked(Path(folder)), x, x_hat, code.values)
-    print(f"torch {torch.__version__}; {', '.join(PACKAGES)}\n")
-    print(f"{'number':30}{'ours':>22}{'theirs':>22}")
-    worst = 0.0
-    for name, value in ours.items():
-        worst = max(worst, abs(value - theirs[name]) / abs(theirs[name]))
-        print(f"{name:30}{value:22.15g}{theirs[name]:22.15g}")
-    print(f"\nlargest relative difference: {worst:.1e}")
-    return int(worst > 1e-9)
+        ours = _scene(Path(folder))
+        told = {name: _told(name, folder) for name in PACKAGES}
+    rows = [
+        (package, number, ours[number], value)
+        for package, one in told.items()
+        for number, value in one["numbers"].items()
+    ]
+    worst = [abs(mine - theirs) / abs(theirs) for *_, mine, theirs in rows]
+    bad = [row for row, off in zip(rows, worst, strict=True) if off > allowed(row[1])]
+    page = _page(told, rows)
+    print(page)
+    if not bad:
+        RESULTS.write_text(page, encoding="utf-8")
+        print(f"wrote {RESULTS}")
+    for package, number, mine, theirs in bad:
+        print(f"DIFFERS: {number}: ours {mine!r}, {package} {theirs!r}")
+    return int(bool(bad))
 
 
-def _unpacked(folder: Path) -> Path:
-    """The wheels' files, side by side."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-    subprocess.run([*command, str(folder), *PACKAGES], check=True)
-    for wheel in folder.glob("*.whl"):
-        zipfile.ZipFile(wheel).extractall(folder)
-    return folder
+def allowed(number: str) -> float:
+    """The relative difference that rounding may make."""
+    return WITH_MODEL if number.startswith(("ce_", "frac_")) else EXACT
 
 
-def _theirs(
-    folder: Path, x: torch.Tensor, x_hat: torch.Tensor, values: torch.Tensor
-) -> dict[str, float]:
-    lens = _statements(folder / "sae_lens/evals.py", x, x_hat, values)
-    bench = _statements(folder / "sae_bench/evals/core/main.py", x, x_hat, values)
-    learning = _dictionary_learning(folder, x, x_hat, values)
-    return {
-        "ev_sae_lens": lens["explained_variance"],
-        "ev_legacy": lens["explained_variance_legacy"],
-        "ev_sae_bench": bench["explained_variance"],
-        "ev_dictionary_learning": learning["frac_variance_explained"],
-        "fvu_sparsify": _sparsify(folder / "sparsify/sparse_coder.py", x, x_hat),
-        "mse_sae_lens": lens["mse"],
-        "mse_sae_bench": bench["mse"],
-        "l2_loss_dictionary_learning": learning["l2_loss"],
-        "l2_ratio_sae_lens": lens["l2_ratio"],
-        "l1_sae_lens": lens["l1"],
-    }
+def _scene(folder: Path) -> dict[str, float]:
+    """Writes the scene into a folder; gives our numbers of it."""
+    x, x_hat, code = scene()
+    lm = tiny_lm()
+    text, sae = held_out_text(lm), drawn_sae()
+    lm.model.save_pretrained(folder / "model")
+    _tokenizer(lm.vocabulary).save_pretrained(folder / "model")
+    np.savez(
+        folder / "scene.npz",
+        x=x.numpy(),
+        x_hat=x_hat.numpy(),
+        values=code.values.numpy(),
+        tokens=text.tokens.astype(np.int64),
+        special=SPECIAL,
+        W_enc=sae.W_enc.detach().numpy(),
+        W_dec=sae.W_dec.detach().numpy(),
+        b_enc=sae.b_enc.detach().numpy(),
+    )
+    return numbers(x, x_hat, code) | same_numbers() | scores(swept(lm, text, sae)[0])
 
 
-def _statements(
-    path: Path, x: torch.Tensor, x_hat: torch.Tensor, values: torch.Tensor
-) -> dict[str, float]:
-    """What get_sparsity_and_variance_metrics of SAELens or SAEBench does with one batch."""
-    tree = ast.parse(path.read_text())
-    names: dict[str, Any] = {
-        "torch": torch,
-        "flattened_sae_input": x,
-        "flattened_sae_out": x_hat,
-        "flattened_sae_feature_acts": values,
-        "flattened_mask": torch.ones(len(x)),
-        "metric_dict": defaultdict(list),
-        "mean_sum_of_squares": [],
-        "mean_act_per_dimension": [],
-        "mean_sum_of_resid_squared": [],
-        "metrics": {},
-    }
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "ExplainedVarianceCalculator":
-            _run([node], path, names)
-            names["explained_variance_calc"] = names[node.name]()
-    function = _named(tree, "get_sparsity_and_variance_metrics")
-    for node in ast.walk(function):
-        if isinstance(node, ast.If) and ast.unparse(node.test) in _FLAGS:
-            assigned = [t for s in node.body if isinstance(s, ast.Assign) for t in s.targets]
-            if any(isinstance(target, ast.Name) for target in assigned):
-                _run(node.body, path, names)
-    if "explained_variance_calc" not in names:
-        names["metric_dict"]["explained_variance"] = []
-    loops = [n for n in function.body if isinstance(n, ast.For)]
-    _run([n for n in loops if "metric_name" in ast.unparse(n.target)][:1], path, names)
-    if "explained_variance_calc" in names:
-        names["metrics"]["explained_variance"] = names["explained_variance_calc"].compute()
-    return names["metrics"]
+def _tokenizer(vocabulary: int) -> Any:
+    """One word per token; its padding token never occurs in the text."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = {f"w{i}": i for i in range(vocabulary)}
+    model = Tokenizer(WordLevel(words, unk_token="w1"))
+    model.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model, unk_token="w1", pad_token="[PAD]", eos_token=f"w{SPECIAL}"
+    )
 
 
-def _dictionary_learning(
-    folder: Path, x: torch.Tensor, x_hat: torch.Tensor, values: torch.Tensor
-) -> dict[str, float]:
-    """`evaluate` as it stands; its language model and buffer are stand-ins it does not touch."""
-    for name, members in (
-        ("nnsight", ("LanguageModel",)),
-        ("dictionary_learning", ()),
-        ("dictionary_learning.buffer", ("ActivationBuffer", "NNsightActivationBuffer")),
-    ):
-        module = types.ModuleType(name)
-        for member in members:
-            setattr(module, member, type(member, (), {}))
-        sys.modules[name] = module
-    sys.modules["dictionary_learning"].__path__ = [str(folder / "dictionary_learning")]
-    evaluation = importlib.import_module("dictionary_learning.evaluation")
-
-    class Dictionary:
-        dict_size, activation_dim = values.shape[1], x.shape[1]
-
-        def __call__(self, given: torch.Tensor, output_features: bool) -> tuple[torch.Tensor, ...]:
-            return x_hat, values
-
-    return evaluation.evaluate(Dictionary(), iter([x]))
+def _told(name: str, folder: str) -> dict[str, Any]:
+    script = SCRIPTS / f"of_{name.replace('-', '_')}.py"
+    command = [str(python_of(name)), str(script), folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {script.name} failed in the environment of {name}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def _sparsify(path: Path, x: torch.Tensor, x_hat: torch.Tensor) -> float:
-    """The statements of SparseCoder.forward that lead to fvu."""
-    names: dict[str, Any] = {"y": x, "sae_out": x_hat, "total_variance": None}
-    for node in _named(ast.parse(path.read_text()), "forward").body:
-        text = ast.unparse(node)
-        if text.startswith(("e = ", "if total_variance is None", "l2_loss = ", "fvu = ")):
-            _run([node], path, names)
-    return float(names["fvu"])
-
-
-def _named(tree: ast.Module, name: str) -> ast.FunctionDef:
-    nodes = ast.walk(tree)
-    return next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == name)
-
-
-def _run(body: list[Any], path: Path, names: dict[str, Any]) -> None:
-    exec(compile(ast.Module(body, []), str(path), "exec"), names)
+def _page(told: dict[str, Any], rows: list[tuple[str, str, float, float]]) -> str:
+    lines = [
+        "# Our numbers in other packages' definitions, beside the packages' own",
+        "",
+        f"Written by `make test-peers` on {date.today()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, CPU. Each package ran in an environment of its own:",
+        "",
+    ]
+    for package, one in told.items():
+        others = ", ".join(f"{n} {v}" for n, v in one["versions"].items() if n != package)
+        lines.append(f"- `{PACKAGES[package]}` with {others}")
+    lines += [
+        "",
+        f"Allowed relative difference: {EXACT:g} on arrays in float64; {WITH_MODEL:g} where a "
+        "language model in float32 takes part.",
+        "",
+        "| package | number | ours | theirs | relative difference |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {package} | `{number}` | {mine:.15g} | {theirs:.15g} | "
+        f"{abs(mine - theirs) / abs(theirs):.1e} |"
+        for package, number, mine, theirs in rows
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

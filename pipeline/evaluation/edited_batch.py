@@ -65,6 +65,13 @@ class EditedBatch:
         whole[self.edited] = x_hat.to(whole.dtype)
         return predictions(self.forwards.spliced(self.tokens, whole, ~self.edited), self.tokens)
 
+    def losses_everywhere(self, x_hat: torch.Tensor) -> torch.Tensor:
+        """Losses (b, t − 1) with x_hat (b, t, d) in place of every token's activation."""
+        logits = self.forwards.spliced(
+            self.tokens, x_hat.to(self.x.dtype), torch.zeros_like(self.edited)
+        )
+        return predictions(logits, self.tokens).loss
+
     def ablated(self, value: torch.Tensor) -> torch.Tensor:
         """Losses (b, t − 1) with one value (d,) in place of every edited token's activation."""
         n = int(self.edited.sum())

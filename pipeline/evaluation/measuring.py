@@ -60,12 +60,14 @@ def numbers(evaluation: Evaluation, found: DocumentTables) -> dict[str, Measured
 def why_not(metric: Metric, cell: Cell) -> str | None:
     """Why a metric does not apply to a cell's SAE; None where it does."""
     if cell.dictionary is not None:
-        if isinstance(metric, TokenMetric) and metric.of == "losses":
+        if isinstance(metric, TokenMetric) and metric.of != "reconstruction":
             return NO_LANGUAGE_MODEL
         if isinstance(metric, TallyMetric) and metric.of != "dictionary":
             return NO_LANGUAGE_MODEL
-    if isinstance(metric, TokenMetric) and metric.of == "losses" and no_losses(cell):
+    if isinstance(metric, TokenMetric) and metric.of != "reconstruction" and no_losses(cell):
         return no_losses(cell)
+    if cell.further_sources and isinstance(metric, TokenMetric) and metric.of == "every_prediction":
+        return OTHER_SITES
     if cell.further_sources and isinstance(metric, TallyMetric) and metric.of == "reconstruction":
         return OTHER_SITES
     return None

@@ -46,11 +46,12 @@ Rules that hold for all of them:
   too, is measured on the held-out text shuffled as the train text is, within each document's piece
   of a packed row. Weights `gaussian`: on rows drawn anew for the held-out tokens; losses are NULL,
   and which token a latent fires on is chance.
-- **Other packages** (`ev_*`, `fvu_sparsify`, `mse_*`, ...): their definitions on our tokens, all
-  held-out tokens as one batch. L0, cosine and relative reconstruction bias are defined alike
-  everywhere. Loss recovered is not: SAELens and SAEBench leave special tokens alone under the SAE
-  and ablate them under zero ablation, and score by the token a prediction is made from;
-  dictionary_learning averages ratios of batches. These are not given here.
+- **Other packages** (`ev_*`, `fvu_sparsify`, `mse_*`, `ce_score_*`, ...): their definitions on our
+  tokens, all held-out tokens as one batch. L0, cosine and relative reconstruction bias are defined
+  alike everywhere. Loss recovered is not: all of them ablate special tokens, too, and none leaves
+  out predictions across a document's border; their scores are measured on the rows that losses
+  along curves are measured on. `make test-peers` compares all of it with the packages themselves:
+  `benchmarks/results/peers.md`.
 - **Comparisons** (`comparisons`, `trained_vs_random`) are differences trained − other weights, with
   the same documents resampled on both sides: `documents (given these seeds)`. Rows whose ids end in
   `.s*` are about all seeds of a recipe; they exist from 3 seeds on and also resample seeds.

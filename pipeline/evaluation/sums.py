@@ -14,6 +14,7 @@ from sae_core.code import SparseCode
 from sae_core.group_jackknife import n_groups
 from sae_core.metrics.tally_metric import Seen, SplicingTally, Subject, Tally, TallyMetric
 from sae_core.metrics.token_metric import (
+    EveryPrediction,
     Losses,
     Reconstruction,
     TokenMetric,
@@ -21,6 +22,12 @@ from sae_core.metrics.token_metric import (
     sums_per_document,
 )
 from sae_core.sae import Sae
+
+_KINDS = {
+    Reconstruction: "reconstruction",
+    Losses: "losses",
+    EveryPrediction: "every_prediction",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,12 @@ class Candidate:
         """Whether the language model must be run to its end."""
         metrics = self.metrics.values()
         return any(isinstance(m, TokenMetric) and m.of == "losses" for m in metrics)
+
+    @property
+    def needs_every_prediction(self) -> bool:
+        """Whether the SAE is also spliced in as other packages do."""
+        metrics = self.metrics.values()
+        return any(isinstance(m, TokenMetric) and m.of == "every_prediction" for m in metrics)
 
     def subject(self, n_documents: int, vocabulary: int) -> Subject:
         """What tallies are told of the SAE."""
@@ -85,9 +98,11 @@ class Sums:
             if isinstance(metric, TallyMetric):
                 self.tallies[name] = metric.start(subject)
 
-    def add(self, batch: Reconstruction | Losses, documents: torch.Tensor) -> None:
+    def add(
+        self, batch: Reconstruction | Losses | EveryPrediction, documents: torch.Tensor
+    ) -> None:
         """Adds a batch's columns; `documents` (n,) numbers the documents of its tokens."""
-        kind = "losses" if isinstance(batch, Losses) else "reconstruction"
+        kind = _KINDS[type(batch)]
         for name, metric in self.candidate.metrics.items():
             if isinstance(metric, TokenMetric) and metric.of == kind:
                 per_token = metric.per_token(batch).cpu()

@@ -13,6 +13,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.evaluation.edited_batch import EditedBatch, Place, edited_batch
+from pipeline.evaluation.every_prediction import add_every_prediction
 from pipeline.evaluation.forwards import Forwards
 from pipeline.evaluation.held_out import HeldOut
 from pipeline.evaluation.predictions import kl
@@ -126,7 +127,11 @@ def _splice_other_codes(
     rows: int,
     report: Report,
 ) -> None:
-    wanted = [one for one in sums if any(True for _ in one.splicing())]
+    wanted = [
+        one
+        for one in sums
+        if one.candidate.needs_every_prediction or any(True for _ in one.splicing())
+    ]
     if not wanted:
         return
     part, done = held_out.thinned(wanted[0].candidate.curve_tokens), 0
@@ -137,6 +142,7 @@ def _splice_other_codes(
             if begun.edited.any():
                 code = one.candidate.sae.encode(begun.rows)
                 _splice(one, begun, code, zero)
+        add_every_prediction([s for s in wanted if s.candidate.needs_every_prediction], begun)
         done += batch.tokens.numel()
         report(Progress("curves", done, part.tokens.size, "tokens", str(place.site)))
 

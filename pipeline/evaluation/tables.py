@@ -78,7 +78,7 @@ def version_text(metric: TokenMetric | TallyMetric, curve_tokens: int) -> str:
     """What a metric file's sums or tally were made for, as one text."""
     text = ",".join(f"{d.name}={d.version}" for d in metric.definitions)
     if isinstance(metric, TokenMetric):
-        return text
+        return f"{text} on {curve_tokens}" if metric.of == "every_prediction" else text
     splices = f" splices on {curve_tokens}" if metric.splices else ""
     return f"tally {metric.version}{splices}; {text}"
 

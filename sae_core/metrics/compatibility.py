@@ -3,9 +3,7 @@
 Read in the code of SAELens 6.54.12, SAEBench 0.6.0, dictionary_learning 0.1.0 and sparsify 1.3.3.
 Where they take a mean over a batch and average over batches, all held-out tokens are one batch
 here. Their L0 (a ≠ 0), cosine and relative reconstruction bias are `l0`, `cosine` and
-`relative_reconstruction_bias`. Their loss recovered differs in which tokens count: SAELens leaves
-special tokens alone under the SAE and ablates them under zero ablation, and scores predictions by
-the token they are made from; dictionary_learning averages ratios of batches.
+`relative_reconstruction_bias`; their loss recovered is in `peer_losses`.
 """
 
 from __future__ import annotations

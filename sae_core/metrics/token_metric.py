@@ -61,6 +61,24 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class EveryPrediction:
+    """n predictions, scored or not: losses in nats (n,) float64 as other packages splice.
+
+    `clean`: nothing edited; `spliced`: reconstructions in place of the tokens that we edit;
+    `spliced_everywhere`: in place of every token, special ones too; `zero_everywhere`: every
+    token's activation replaced by 0. `from_special`, `of_special` (n,) bool: made from a special
+    token, and predicting one.
+    """
+
+    clean: torch.Tensor
+    spliced: torch.Tensor
+    spliced_everywhere: torch.Tensor
+    zero_everywhere: torch.Tensor
+    from_special: torch.Tensor
+    of_special: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Setting:
     """What a value needs besides sums.
 
@@ -83,12 +101,14 @@ def _no_reasons(totals: Any, replicates: Any, setting: Setting) -> Mapping[str, 
 class TokenMetric:
     """A metric over tokens (see the module's text).
 
+    `of` what it looks at: `Reconstruction`, `Losses`, or `EveryPrediction`, which costs two more
+    forwards and is looked at on the part of the text that losses along curves are measured on.
     `reasons(totals (1+c,), replicates (B, 1+c), setting)` names the values that must not be
     given although they can be computed, each with its reason.
     """
 
     definitions: tuple[MetricDefinition, ...]
-    of: Literal["reconstruction", "losses"]
+    of: Literal["reconstruction", "losses", "every_prediction"]
     per_token: Callable[[Any], torch.Tensor]
     values: Callable[[Any, Setting], Values]
     reasons: Callable[[Any, Any, Setting], Mapping[str, str]] = _no_reasons

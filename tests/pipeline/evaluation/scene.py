@@ -148,6 +148,8 @@ def numbers_of(tables: DocumentTables, setting: Setting | None = None) -> dict[s
         if isinstance(metric, TallyMetric) and name not in tables.tallies:
             continue
         if isinstance(metric, TokenMetric):
+            if metric.of == "every_prediction" and name not in tables.tables:
+                continue
             found |= measure(metric, tables.tables[name], counts, setting or Setting(CURVE))
         elif isinstance(metric, FiringMetric):
             found |= metric.values(seen)
