@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipeline.catalog.columns import Column, Table, columns
 from pipeline.catalog.evaluation_tables import EVALUATION_TABLES
 from pipeline.catalog.site_tables import SITE_TABLES
+from pipeline.catalog.toy_tables import TOY_TABLES
 
 __all__ = ["COMMITS", "RUN", "SHOWS_FROM", "TABLES", "Column", "Table"]
 
@@ -140,6 +141,7 @@ TABLES: dict[str, Table] = {
         _TRAINING_CURVE,
         *EVALUATION_TABLES,
         *SITE_TABLES,
+        *TOY_TABLES,
         _SHUFFLE_QUALITY,
         COMMITS,
     )

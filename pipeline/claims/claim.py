@@ -13,7 +13,8 @@ class Claim:
     and `effect`, oriented and measured as `effect` says. The claim holds where the mean effect is
     above `threshold`, which is chosen before anything is measured. `overlap` widens the interval
     where replicates share data: the mean over seeds of each seed's mean over pairs has twice the
-    standard error that independent replicates of that spread would have.
+    standard error that independent replicates of that spread would have. `study` is a file of
+    examples/: a study, or a script that measures on made-up data.
     """
 
     name: str
@@ -24,6 +25,18 @@ class Claim:
     threshold: float
     sql: str
     overlap: float = 1.0
+
+    @property
+    def is_study(self) -> bool:
+        """Whether a study measures it, and not a script."""
+        return self.study.endswith(".yaml")
+
+    @property
+    def command(self) -> str:
+        """What measures it."""
+        if self.is_study:
+            return f"sae run {self.study}"
+        return f"python {self.study} --workspace WORKSPACE"
 
 
 def contrast(metric: str, baseline: str, treated: str, *, sign: int = 1) -> str:

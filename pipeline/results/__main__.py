@@ -22,7 +22,11 @@ from pipeline.workspace import Workspace
 
 def write(workspace: Workspace, docs: Path, costs: dict[str, str]) -> list[Path]:
     """Writes every page and picture; gives the pages."""
-    paths = {one.path for one in examples()} | {claim.study for claim in claims()} | {STUDY}
+    paths = (
+        {one.path for one in examples()}
+        | {claim.study for claim in claims() if claim.is_study}
+        | {STUDY}
+    )
     there = made(workspace, [read_example(path) for path in sorted(paths)], costs)
     texts = {
         "experiments.md": experiments_page(workspace, docs, there),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.catalog.warehouse import query
 from pipeline.claims import Claim, claims
-from pipeline.results.example import Example, read_example
+from pipeline.results.example import read_example
 from pipeline.results.made import Made
 from pipeline.results.markdown import interval, number, table
 from pipeline.workspace import Workspace
@@ -32,7 +32,7 @@ def claims_page(workspace: Workspace, there: Mapping[str, Made]) -> str:
             rows[row["claim"]].append(row)
     sections, overview = [], []
     for claim in claims():
-        own, others = _split(rows[claim.name], read_example(claim.study))
+        own, others = _split(rows[claim.name], claim)
         overview.append(
             {
                 "claim": f"[{claim.name}](#{claim.name})",
@@ -44,21 +44,23 @@ def claims_page(workspace: Workspace, there: Mapping[str, Made]) -> str:
     return "\n\n".join([_HEAD.strip(), table(overview), *sections]) + "\n"
 
 
-def _split(rows: Sequence[Row], example: Example) -> tuple[list[Row], list[Row]]:
+def _split(rows: Sequence[Row], claim: Claim) -> tuple[list[Row], list[Row]]:
     """Rows about the claim's study, and rows about other SAEs of the workspace."""
-    sources = {str(source) for source in example.study.sources()}
-    own = [r for r in rows if r["recipe"] in example.study.recipes and r["source"] in sources]
+    if not claim.is_study:
+        return list(rows), []
+    study = read_example(claim.study).study
+    sources = {str(source) for source in study.sources()}
+    own = [r for r in rows if r["recipe"] in study.recipes and r["source"] in sources]
     return own, [row for row in rows if row not in own]
 
 
 def _section(claim: Claim, own: Sequence[Row], others: Sequence[Row], there: Made | None) -> str:
-    example = read_example(claim.study)
     parts = [
         f"## {claim.name}",
         f"**{claim.statement}** ({claim.reference})",
         f"Measured: {claim.effect}. The claim holds above **{number(claim.threshold)}**.",
-        f"```\n{example.command}\nsae claims\n```",
-        "**Not run** in this workspace." if there is None else there.told(),
+        f"```\n{claim.command}\nsae claims\n```",
+        _run(claim, own, there),
         table([_shown(row) for row in own]),
     ]
     if others:
@@ -68,6 +70,12 @@ def _section(claim: Claim, own: Sequence[Row], others: Sequence[Row], there: Mad
     sql = claim.sql.strip()
     parts.append(f"<details><summary>Query</summary>\n\n```sql\n{sql}\n```\n\n</details>")
     return "\n\n".join(part for part in parts if part)
+
+
+def _run(claim: Claim, own: Sequence[Row], there: Made | None) -> str:
+    if claim.is_study:
+        return "**Not run** in this workspace." if there is None else there.told()
+    return "" if own else "**Not run** in this workspace."
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.claims.view import view_sql
 from pipeline.cli.app import main
 from pipeline.study.config import Study, load_study
 from pipeline.workspace import Workspace
-from tests.pipeline.catalog.rows import metric, sae
+from tests.pipeline.catalog.rows import metric, row, sae
 from tests.test_experiments import hundredth, ran
 
 ROOT = Path(__file__).parents[2]
@@ -73,13 +74,15 @@ def test_the_verdict_follows_from_the_interval(
 
 
 def test_every_claim_is_a_file_of_its_name_and_its_study_has_enough_seeds() -> None:
-    assert len(claims()) >= 11
+    assert len(claims()) >= 14
     for claim in claims():
         assert (ROOT / "pipeline" / "claims" / f"{claim.name}.py").exists()
-        study = load_study(ROOT / claim.study)
-        assert len(study.seeds) >= 5
         text = (ROOT / claim.study).read_text()
         assert "mallest effect" in text
+        if claim.is_study:
+            assert len(load_study(ROOT / claim.study).seeds) >= 5
+        else:
+            assert int(re.search(r"--seeds.*default=(\d+)", text)[1]) >= 5
 
 
 def test_recipes_that_a_claim_names_are_in_its_study() -> None:
@@ -89,6 +92,8 @@ def test_recipes_that_a_claim_names_are_in_its_study() -> None:
         "progressive_code": ("code-topk", "code-multi-topk"),
         "topk_frontier": ("l1-against-topk8", "l1-low"),
         "feature_shrinkage": ("l1-against-topk8", "l1-low"),
+        "jumprelu_frontier": ("front-topk-8", "front-jumprelu-1"),
+        "jumprelu_bandwidth": ("kde-plain", "kde-wide"),
     }
     for claim in claims():
         for recipe in named.get(claim.name, ()):
@@ -165,6 +170,53 @@ def test_an_l1_sae_is_compared_with_topk_at_its_own_l0_and_seed(tmp_path: Path) 
     assert low["effect"] == pytest.approx(0.09)
     assert low["verdict"] == "supported"
     assert high["effect"] == pytest.approx(0.04)
+
+
+def test_jumprelu_is_compared_with_topk_at_its_own_l0_and_windows_with_each_other(
+    tmp_path: Path,
+) -> None:
+    values = {}
+    for seed in range(5):
+        for k, fvu in ((8, 0.4), (32, 0.2)):
+            values[f"front-topk-{k}.s{seed}"] = {"l0": float(k), "fvu": fvu + seed}
+        values[f"front-jumprelu-2.s{seed}"] = {"l0": 16.0, "fvu": 0.305 + seed + 0.001 * seed}
+        values[f"kde-plain.s{seed}"] = {"fvu": 0.3 + seed}
+        values[f"kde-wide.s{seed}"] = {"fvu": 0.302 + seed + 0.0001 * seed}
+    names = {name.split(".s")[0] for name in values}
+    found = measured(Workspace.open(tmp_path), values, dict.fromkeys(names, "topk"))
+    (row,) = found["jumprelu_frontier"]
+    assert (row["recipe"], row["n"]) == ("front-jumprelu-2", 5)
+    assert row["effect"] == pytest.approx(-0.007)
+    assert row["verdict"] == "supported"  # at most 0.01 worse
+    (row,) = found["jumprelu_bandwidth"]
+    assert row["effect"] == pytest.approx(0.0022)
+    assert row["verdict"] == "not supported"
+
+
+def test_absorption_is_paired_by_seed_and_told_against_each_other_sae(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path)
+    rates = {"topk": 0.4, "batch_topk": 0.13, "matryoshka": 0.1}
+    rows = [
+        row(
+            "absorption",
+            recipe=name,
+            architecture=name,
+            seed=seed,
+            tokens=1000,
+            absorbed=rate + 0.1 * seed + (0.001 * seed if name == "topk" else 0),
+        )
+        for name, rate in rates.items()
+        for seed in range(5)
+    ]
+    write_run(workspace, "r1", {"absorption": rows}, kind="absorption")
+    refresh(workspace)
+    sql = "FROM claims WHERE claim = 'matryoshka_absorption'"
+    batch, plain = query(workspace, sql).to_pylist()
+    assert batch["recipe"] == "matryoshka against batch_topk"
+    assert batch["effect"] == pytest.approx(0.03)
+    assert batch["verdict"] == "not supported"
+    assert plain["effect"] == pytest.approx(0.302)
+    assert (plain["verdict"], plain["n"], plain["source"]) == ("supported", 5, "toy hierarchy")
 
 
 def test_random_twins_of_several_weights_seeds_count_as_their_mean(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_claims_are_shown_by_their_own_study_with_query_and_verdict(
         shown = section(page, claim.name)
         assert claim.sql.strip() in shown
         assert claim.statement in shown
-        assert f"sae run {claim.study}" in shown or claim.study.endswith(".py")
+        assert claim.command in shown
     (verdict,) = query(told[0], "FROM claims WHERE claim = 'encoder_transpose'").to_pylist()
     shown = section(page, "encoder_transpose")
     assert f"| {number(verdict['effect'])} |" in shown
