@@ -19,7 +19,8 @@ from pipeline.claims.view import view_sql
 from pipeline.cli.app import main
 from pipeline.study.config import Study, load_study
 from pipeline.workspace import Workspace
-from tests.pipeline.catalog.rows import metric, row, sae
+from tests.pipeline.catalog.rows import metric, sae
+from tests.pipeline.catalog.rows import row as row_of
 from tests.test_experiments import hundredth, ran
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +198,7 @@ def test_absorption_is_paired_by_seed_and_told_against_each_other_sae(tmp_path: 
     workspace = Workspace.open(tmp_path)
     rates = {"topk": 0.4, "batch_topk": 0.13, "matryoshka": 0.1}
     rows = [
-        row(
+        row_of(
             "absorption",
             recipe=name,
             architecture=name,
