@@ -34,18 +34,22 @@ def baseline_summaries() -> list[Summary]:
 def _latent_profiles() -> Summary:
     columns = (("sae", "id of the SAE"), ("sae_hash", "content hash of the SAE"), *_PROFILE)
     counted = f"FILTER (n_fires >= {MIN_FIRES})"
+    # Ten million latents are grouped before anything is joined to them, and sorted once for all
+    # three quantiles: either costs more than the rest.
     sql = f"""
-SELECT l.sae, l.sae_hash, count(*) AS n_latents, avg((n_fires > 0)::INTEGER) AS alive_share,
-  quantile_cont(firing_frequency, 0.1) FILTER (n_fires > 0) AS frequency_q10,
-  quantile_cont(firing_frequency, 0.5) FILTER (n_fires > 0) AS frequency_median,
-  quantile_cont(firing_frequency, 0.9) FILTER (n_fires > 0) AS frequency_q90,
-  avg((firing_frequency > 0.01)::INTEGER) AS above_1pct,
-  avg((firing_frequency > 0.1)::INTEGER) AS above_10pct,
-  avg(token_entropy) {counted} AS entropy_mean,
-  avg((top_token_share >= {SINGLE})::INTEGER) {counted} AS single_token_share
-FROM latents AS l
-JOIN internal.current_saes AS s ON l.sae = s.sae AND l.sae_hash = s.sae_hash
-GROUP BY l.sae, l.sae_hash"""
+WITH grouped AS (
+  SELECT sae, sae_hash, count(*) AS n_latents, avg((n_fires > 0)::INTEGER) AS alive_share,
+    quantile_cont(firing_frequency, [0.1, 0.5, 0.9]) FILTER (n_fires > 0) AS quantiles,
+    avg((firing_frequency > 0.01)::INTEGER) AS above_1pct,
+    avg((firing_frequency > 0.1)::INTEGER) AS above_10pct,
+    avg(token_entropy) {counted} AS entropy_mean,
+    avg((top_token_share >= {SINGLE})::INTEGER) {counted} AS single_token_share
+  FROM latents GROUP BY sae, sae_hash
+)
+SELECT sae, sae_hash, g.n_latents, alive_share, quantiles[1] AS frequency_q10,
+  quantiles[2] AS frequency_median, quantiles[3] AS frequency_q90, above_1pct, above_10pct,
+  entropy_mean, single_token_share
+FROM grouped AS g SEMI JOIN internal.current_saes USING (sae, sae_hash)"""
     comment = (
         "One row per SAE: how often its latents fire and on how many tokens. For weights gaussian, "
         "tokens are those whose rows were drawn: what chance gives."
@@ -97,25 +101,35 @@ def _latent_histograms() -> Summary:
         ("n_in_bin", "latents in the bin"),
         ("share", "of all latents of the SAE"),
     )
-    parts = {
+    bins = {
         "firing_frequency": ("log10(firing_frequency)", "n_fires > 0"),
         "token_entropy": ("token_entropy", f"n_fires >= {MIN_FIRES}"),
     }
-    chosen = "\n  UNION ALL\n  ".join(
-        f"SELECT sae, sae_hash, n_all, '{name}' AS quantity, {BIN[name]} AS width,\n"
-        f"    floor({value} / {BIN[name]}) * {BIN[name]} AS low FROM counted WHERE {where}"
-        for name, (value, where) in parts.items()
+    both = ",\n    ".join(
+        f"CASE WHEN {where} THEN floor({value} / {BIN[name]})::INTEGER END AS {name}"
+        for name, (value, where) in bins.items()
     )
+    each = "\n  UNION ALL\n  ".join(
+        f"SELECT sae, sae_hash, '{name}' AS quantity, {BIN[name]}::DOUBLE AS width,\n"
+        f"    {name} AS bin, sum(n)::BIGINT AS n_in_bin FROM grouped WHERE {name} IS NOT NULL\n"
+        "  GROUP BY ALL"
+        for name in bins
+    )
+    # One look at ten million latents, which are grouped before anything is joined to them.
     sql = f"""
-WITH counted AS (
-  SELECT l.*, count(*) OVER (PARTITION BY l.sae, l.sae_hash) AS n_all
-  FROM latents AS l JOIN internal.current_saes AS s ON l.sae = s.sae AND l.sae_hash = s.sae_hash
+WITH grouped AS MATERIALIZED (
+  SELECT sae, sae_hash, {both},
+    count(*) AS n
+  FROM latents GROUP BY ALL
 ), binned AS (
-  {chosen}
+  {each}
+), sizes AS (
+  SELECT sae, sae_hash, sum(n) AS n_all FROM grouped GROUP BY sae, sae_hash
 )
-SELECT sae, sae_hash, quantity, low::DOUBLE AS low, (low + width)::DOUBLE AS high,
-  count(*) AS n_in_bin, count(*) / any_value(n_all) AS share
-FROM binned GROUP BY sae, sae_hash, quantity, low, width"""
+SELECT sae, sae_hash, quantity, bin * width AS low, (bin + 1) * width AS high, n_in_bin,
+  n_in_bin / n_all AS share
+FROM binned JOIN sizes USING (sae, sae_hash)
+SEMI JOIN internal.current_saes USING (sae, sae_hash)"""
     comment = (
         "How firing frequencies and token entropies are spread over an SAE's latents. Bins have "
         f"{BIN['firing_frequency']} decades and {BIN['token_entropy']} nats; empty ones are left "
