@@ -29,6 +29,7 @@ def number(value: float | None) -> str:
     """Four significant digits, without an exponent where that is short."""
     if value is None:
         return "–"
+    value = float(value)  # decimals of SQL keep their zeros
     text = f"{value:.4g}"
     return (f"{value:.6f}".rstrip("0") if "e-0" in text else text).replace("-", "−")
 
