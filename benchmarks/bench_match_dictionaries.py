@@ -2,7 +2,7 @@
 
 A share of b's rows are a's, turned a little (cosine near 0.95), in another order; the others are
 drawn. So the truth is known: which latents are shared, and with whom. Told per size: CPU seconds of
-one thread, the rise of the process's peak memory beyond the dictionaries, how many of the planted
+one thread, the rise of the peak memory beyond what making the dictionaries took, how many planted
 pairs the one-to-one matching found, and how far its sum can be from the best one (its certificate).
 Target: less than 1 GB held; all cosines of 131,072 latents would be 64 GiB. Each size runs in a
 process of its own, and what is done is kept: a run that was broken off goes on (`--again` forgets).
