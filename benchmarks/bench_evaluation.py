@@ -62,8 +62,10 @@ def contenders(n_tokens: int, n_latents: int, k: int) -> dict[str, Callable[[], 
     unigram = torch.full((vocabulary,), 5.0, dtype=torch.float64)
     place = Place(SITE, statistics.mean, None, unigram)
     everything = missing_metrics(None, 0)
-    core = {name: one for name, one in everything.items() if isinstance(one, TokenMetric)}
-    unspliced = {n: m for n, m in everything.items() if not getattr(m, "splices", False)}
+    # What is measured on a part of the text is left out, as losses along curves are.
+    whole = {n: m for n, m in everything.items() if getattr(m, "of", "") != "every_prediction"}
+    core = {name: one for name, one in whole.items() if isinstance(one, TokenMetric)}
+    unspliced = {n: m for n, m in whole.items() if not getattr(m, "splices", False)}
     frequency = torch.zeros(n_latents, dtype=torch.float64)
 
     def measure(metrics: dict) -> object:
