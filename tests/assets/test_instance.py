@@ -27,8 +27,8 @@ from pipeline.orchestrate.run import run_plan
 from pipeline.orchestrate.server import (
     PortInUseError,
     check_port,
-    started,
     serve,
+    started,
     write_home,
 )
 from pipeline.plan import Plan
