@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.catalog.columns import Column, Table, columns
 from pipeline.catalog.evaluation_tables import EVALUATION_TABLES
+from pipeline.catalog.probe_tables import PROBE_TABLES
 from pipeline.catalog.site_tables import SITE_TABLES
 from pipeline.catalog.toy_tables import TOY_TABLES
 
@@ -140,6 +141,7 @@ TABLES: dict[str, Table] = {
         _SAES,
         _TRAINING_CURVE,
         *EVALUATION_TABLES,
+        *PROBE_TABLES,
         *SITE_TABLES,
         *TOY_TABLES,
         _SHUFFLE_QUALITY,

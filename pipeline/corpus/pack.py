@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["VERSION", "PackedCorpus", "open_corpus", "pack_corpus"]
+__all__ = ["VERSION", "PackedCorpus", "open_corpus", "pack_corpus", "separators"]
 
 VERSION = 1
 _BATCH = 64
@@ -139,7 +139,7 @@ def _write(
 ) -> None:
     tokenizer = load_tokenizer(config)
     special = special_ids(tokenizer)
-    first, separator = _separators(tokenizer)
+    first, separator = separators(tokenizer)
     table: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
     with ExitStack() as files:
         rows = {
@@ -214,7 +214,7 @@ def _tokenised(
                 yield document, np.asarray(ids, np.int32)
 
 
-def _separators(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, int]:
+def separators(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, int]:
     """The token that the tokenizer puts first by itself, if any, and the one between documents."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     dressed = tokenizer("a")["input_ids"]

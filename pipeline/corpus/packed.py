@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,19 @@ class PackedCorpus:
         table = self._read(DOCUMENTS).to_pydict()
         rows = zip(table["document"], table["name"], table["split"], strict=True)
         return {document: name for document, name, where in rows if where == split}
+
+    def stream_starts(self, split: str) -> dict[int, int]:
+        """Document id -> where its separator stands in the split's stream of tokens."""
+        table = self._read(DOCUMENTS).to_pydict()
+        rows = zip(table["document"], table["n_tokens"], table["split"], strict=True)
+        mine = [(document, n_tokens) for document, n_tokens, where in rows if where == split]
+        sizes = [n_tokens + 1 for _, n_tokens in mine]
+        starts = [0, *accumulate(sizes)][: len(sizes)]
+        return {document: start for (document, _), start in zip(mine, starts, strict=True)}
+
+    def packed_positions(self, split: str, row: int) -> np.ndarray:
+        """Where each token of a row (context,) stands in the row as it was packed."""
+        return np.arange(self.context)
 
     def _groups(self, split: str, first: int, last: int) -> pa.Table:
         key = (split, first, last)

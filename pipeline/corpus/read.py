@@ -6,7 +6,7 @@ import glob
 import json
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,17 @@ def read_documents(config: CorpusConfig) -> Iterator[Document]:
         )
     yield first
     yield from documents
+
+
+def held_out_texts(config: CorpusConfig, names: Collection[str]) -> Iterator[Document]:
+    """The held-out documents of these names, in the order in which they are read."""
+    if config.kind == "builtin":
+        from pipeline.corpus.builtin import held_out_documents
+
+        yield from held_out_documents(names)
+        return
+    wanted = set(names)
+    yield from (document for document in read_documents(config) if document.name in wanted)
 
 
 def fingerprint(config: CorpusConfig) -> str:

@@ -35,6 +35,13 @@ class ShuffledCorpus(PackedCorpus):
             shuffled[i] = shuffled_row(ids[i], documents[i], special[i], draws)
         return shuffled, documents
 
+    def packed_positions(self, split: str, row: int) -> np.ndarray:
+        """Where each token of a row (context,) stands in the row as it was packed."""
+        ids, documents = super().tokens(split, row, row + 1)
+        special = np.isin(ids[0], sorted(self.special_ids))
+        draws = generator("shuffled text", self.seed, split, row).random(self.context)
+        return shuffled_row(np.arange(self.context), documents[0], special, draws)
+
 
 def shuffled_row(
     ids: np.ndarray, documents: np.ndarray, special: np.ndarray, draws: np.ndarray

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UserError
 from pipeline.evaluation.curve import setting_of
 from pipeline.hashing import content_hash
+from pipeline.labels import labels_version
 from pipeline.study.registry import Cell
 from pipeline.training import identity as training
 from pipeline.workspace import Workspace
@@ -28,13 +29,15 @@ class Evaluation:
 
     `tables_hash` covers what the sums per document depend on: SAE, text and number of tokens;
     `evaluation_hash` also the intervals, the pre-training curve and the set of metrics with their
-    versions. A new metric changes only the latter, and only it is measured.
+    versions. A new metric changes only the latter, and only it is measured. `labels_version` says
+    what probes rest on; it is empty where there are none.
     """
 
     run: training.Run
     tables_hash: str
     evaluation_hash: str
     setting: Setting
+    labels_version: str = ""
 
     @property
     def sae(self) -> str:
@@ -90,7 +93,7 @@ def _corpus(workspace: Workspace, cell: Cell) -> PackedCorpus:
 def _evaluation(
     run: training.Run, corpus_hash: str, setting: Setting, metrics: dict[str, int]
 ) -> Evaluation:
-    settings = run.cell.evaluation
+    settings, labels = run.cell.evaluation, _labels(run.cell)
     tables_hash = content_hash(
         {
             "stage": "evaluation",
@@ -106,6 +109,16 @@ def _evaluation(
             "evaluation": settings.model_dump(mode="json"),
             "curve": asdict(setting),
             "metrics": metrics,
+            "labels": labels,
         }
     )
-    return Evaluation(run, tables_hash, evaluation_hash, setting)
+    return Evaluation(run, tables_hash, evaluation_hash, setting, labels)
+
+
+def _labels(cell: Cell) -> str:
+    settings = cell.evaluation
+    if not settings.probe_tokens:
+        return ""
+    version = labels_version(settings.labels, cell.model.corpus.kind)
+    resampled = f"resampled {settings.bootstrap} times by {settings.bootstrap_seed}"
+    return f"{version} on {settings.probe_tokens} tokens {resampled}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def missing_metrics(
-    known: DocumentTables | None, curve_tokens: int
+    known: DocumentTables | None, curve_tokens: int, labels_version: str = ""
 ) -> dict[str, TokenMetric | TallyMetric]:
     """The metrics whose sums or tally are missing from `known`, or of another version there."""
     versions = known.versions if known else {}
@@ -34,7 +34,7 @@ def missing_metrics(
         name: metric
         for name, metric in metrics().items()
         if isinstance(metric, TokenMetric | TallyMetric)
-        and versions.get(name) != version_text(metric, curve_tokens)
+        and versions.get(name) != version_text(metric, curve_tokens, labels_version)
     }
 
 
@@ -70,6 +70,8 @@ def why_not(metric: Metric, cell: Cell) -> str | None:
         return OTHER_SITES
     if cell.further_sources and isinstance(metric, TallyMetric) and metric.of == "reconstruction":
         return OTHER_SITES
+    if isinstance(metric, TallyMetric) and metric.labelled and not cell.evaluation.probe_tokens:
+        return NO_PROBES
     return None
 
 
@@ -80,6 +82,7 @@ def no_losses(cell: Cell) -> str | None:
 
 DRAWN = "activations are drawn from a Gaussian: the language model predicts nothing from them"
 OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
+NO_PROBES = "probes are switched off: evaluation.probe_tokens is 0"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
 
 
@@ -89,6 +92,7 @@ def counted(name: str, found: DocumentTables, settings: EvaluationConfig) -> Cou
     None of a metric over matches: these are no function of one SAE's sums.
     """
     metric = metrics()[name]
+    arrays: Mapping[str, np.ndarray] = {}
     if isinstance(metric, FiringMetric):
         points = metric.values(firing(found.latents))
         left_out = _without_each_group(metric, found.latents) if metric.smooth else {}
@@ -98,6 +102,10 @@ def counted(name: str, found: DocumentTables, settings: EvaluationConfig) -> Cou
         left_out = {number: arrays.get(f"left_out/{number}") for number in points}
     else:
         return {}
+    if isinstance(metric, TallyMetric) and metric.labelled:
+        return {
+            number: (point, arrays.get(f"replicates/{number}")) for number, point in points.items()
+        }
     return {
         number: (point, _replicates(point, left_out.get(number), settings))
         for number, point in points.items()

@@ -21,6 +21,7 @@ from sae_core.metrics.token_metric import (
     columns,
     sums_per_document,
 )
+from sae_core.probe_text import ProbeText
 from sae_core.sae import Sae
 
 _KINDS = {
@@ -36,6 +37,7 @@ class Candidate:
 
     `calibration_frequency()` (f,): share of the calibration tokens on which each latent fires.
     `curve_tokens`: how many held-out tokens codes other than the SAE's own are spliced in on.
+    `labels_version` says what labels `probe_text` holds, which all SAEs of a sweep share.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Candidate:
     dead_train: np.ndarray | None
     calibration_frequency: Callable[[], torch.Tensor]
     curve_tokens: int
+    labels_version: str = ""
+    probe_text: ProbeText | None = None
 
     @property
     def needs_losses(self) -> bool:
@@ -56,6 +60,12 @@ class Candidate:
         """Whether the SAE is also spliced in as other packages do."""
         metrics = self.metrics.values()
         return any(isinstance(m, TokenMetric) and m.of == "every_prediction" for m in metrics)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels of the text are asked for."""
+        metrics = self.metrics.values()
+        return any(isinstance(m, TallyMetric) and m.labelled for m in metrics)
 
     def subject(self, n_documents: int, vocabulary: int) -> Subject:
         """What tallies are told of the SAE."""
@@ -70,6 +80,7 @@ class Candidate:
             vocabulary=vocabulary,
             calibration_frequency=self.calibration_frequency,
             n_experts=sae.n_experts,
+            probe_text=self.probe_text,
         )
 
 
@@ -162,7 +173,10 @@ class Sums:
         return DocumentTables(
             documents=documents,
             tables={name: table.numpy() for name, table in self.tables.items()},
-            versions={n: version_text(m, one.curve_tokens) for n, m in one.metrics.items()},
+            versions={
+                name: version_text(metric, one.curve_tokens, one.labels_version)
+                for name, metric in one.metrics.items()
+            },
             latents=self._latents(),
             tallies={name: self._arrays(name) for name in self.tallies},
         )

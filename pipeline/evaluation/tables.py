@@ -74,13 +74,16 @@ class DocumentTables:
         )
 
 
-def version_text(metric: TokenMetric | TallyMetric, curve_tokens: int) -> str:
+def version_text(
+    metric: TokenMetric | TallyMetric, curve_tokens: int, labels_version: str = ""
+) -> str:
     """What a metric file's sums or tally were made for, as one text."""
     text = ",".join(f"{d.name}={d.version}" for d in metric.definitions)
     if isinstance(metric, TokenMetric):
         return f"{text} on {curve_tokens}" if metric.of == "every_prediction" else text
     splices = f" splices on {curve_tokens}" if metric.splices else ""
-    return f"tally {metric.version}{splices}; {text}"
+    labels = f" labels {labels_version}" if metric.labelled else ""
+    return f"tally {metric.version}{splices}{labels}; {text}"
 
 
 def tables_path(folder: Path, tables_hash: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
 from pipeline.evaluation.held_out import SPLIT, read_held_out
 from pipeline.evaluation.identity import Evaluation
+from pipeline.evaluation.labelled import labelled_tokens
 from pipeline.evaluation.matches import Match, write_match
 from pipeline.evaluation.measuring import missing_metrics, missing_numbers, numbers, why_not
 from pipeline.evaluation.pairing import Measurements, Pairing, pair_up
+from pipeline.evaluation.probe_rows import probe_rows
 from pipeline.evaluation.record import EvaluationRecord, write_record
 from pipeline.evaluation.rows import Row, latent_rows, metric_rows
 from pipeline.evaluation.site_rows import site_rows
@@ -44,6 +47,7 @@ from sae_core.firing_frequency import firing_frequency
 from sae_core.metrics.definition import Measured
 from sae_core.metrics.tally_metric import TallyMetric
 from sae_core.metrics.token_metric import TokenMetric
+from sae_core.probe_text import ProbeText
 
 if TYPE_CHECKING:
     import torch
@@ -97,14 +101,14 @@ def _groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
         # Architectures of several sites differ in which of them they read and write.
         roles = one.cell.recipe.architecture if one.run.further else None
         inputs = one.run.dictionary.sae_hash if one.run.dictionary else one.run.further
-        key = (settings.tokens, settings.curve_tokens, inputs, roles)
+        key = (settings.tokens, settings.curve_tokens, one.labels_version, inputs, roles)
         groups.setdefault(key, []).append(one)
     return list(groups.values())
 
 
 def _wanted(one: Evaluation, known: DocumentTables | None) -> dict[str, TokenMetric | TallyMetric]:
     """The metrics that apply to an SAE and are not measured yet."""
-    missing = missing_metrics(known, one.cell.evaluation.curve_tokens)
+    missing = missing_metrics(known, one.cell.evaluation.curve_tokens, one.labels_version)
     return {name: metric for name, metric in missing.items() if not why_not(metric, one.cell)}
 
 
@@ -122,6 +126,7 @@ def _candidate(workspace: Workspace, one: Evaluation, known: DocumentTables | No
         dead_train=dead_when_training_ended(one.folder, one.sae_hash, dead_window=window),
         calibration_frequency=frequency,
         curve_tokens=one.cell.evaluation.curve_tokens,
+        labels_version=one.labels_version,
     )
 
 
@@ -144,6 +149,9 @@ def _measured(
     for candidate in candidates:
         candidate.sae.to(lm.device)
     held_out, size = read_held_out(corpus, one.cell.evaluation.tokens), model.batch_rows
+    if any(candidate.needs_labels for candidate in candidates):
+        text = ProbeText(labelled_tokens(corpus, model, held_out, one.cell.evaluation))
+        candidates = [replace(candidate, probe_text=text) for candidate in candidates]
     if len(places) == 1:
         return sweep(lm, places[0], candidates, held_out, batch_rows=size, report=report)
     sae = candidates[0].sae
@@ -248,6 +256,7 @@ def _rows(
         "progressive_code": [
             row for one in of_one_site for row in progressive_rows(one, sums.of(one))
         ],
+        "probes": [row for one in of_text for row in probe_rows(one, sums.of(one))],
         "dictionary_matches": [match.row for match in pairing.matches],
         "latent_matches": pa.concat_tables(matched) if matched else [],
         "comparisons": list(pairing.comparisons),

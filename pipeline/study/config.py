@@ -18,6 +18,7 @@ from pydantic import (
 from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
 from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
+from pipeline.labels import AUTO, is_file, labellers
 from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
 from pipeline.study.inputs import check_cycles, check_inputs, check_rows
@@ -118,6 +119,23 @@ class EvaluationConfig(_Frozen):
     )
     bootstrap: int = Field(1000, ge=100, description="resamples of documents per interval")
     bootstrap_seed: int = Field(0, ge=0, description="seed of the resampling")
+    probe_tokens: int = Field(
+        16384, ge=0, description="of these, labelled tokens behind probes; 0: no probes"
+    )
+    labels: str = Field(
+        AUTO,
+        description="auto, python, lexical, or a file of labels such as ./labels.jsonl",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _known_labels(cls, labels: str) -> str:
+        if labels != AUTO and not is_file(labels) and labels not in labellers():
+            refuse(
+                f"labels is {labels!r}. Allowed: {AUTO}, {', '.join(labellers())}, or the path of "
+                "a file, which begins with '.', '/' or '~'"
+            )
+        return labels
 
 
 _Seed = Annotated[int, Field(ge=0, le=999_999_999)]
@@ -231,7 +249,10 @@ def parse_study(text: str, origin: str, *, folder: Path | None = None) -> Study:
     folder = folder or Path.cwd()
     study = validated(Study, data, origin, context={"folder": folder})
     models = {name: _local(config, folder) for name, config in study.models.items()}
-    return study.model_copy(update={"models": models})
+    labels = study.evaluation.labels
+    path = _absolute(labels, folder) if is_file(labels) else labels
+    evaluation = study.evaluation.model_copy(update={"labels": path})
+    return study.model_copy(update={"models": models, "evaluation": evaluation})
 
 
 def study_hash(study: Study) -> str:

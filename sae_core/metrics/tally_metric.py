@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sae_core.code import SparseCode
     from sae_core.metrics.token_metric import Reconstruction
+    from sae_core.probe_text import ProbeText
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Subject:
     `input_scale` the number s with E‖s x‖² = d; `n_documents` D and `vocabulary` v of the text.
     `calibration_frequency()` (f,) float64: the share of the calibration tokens on which each
     latent fires; it is counted when first asked for. `n_experts`: the number of equal blocks of
-    the dictionary's rows that are experts, None where there are none.
+    the dictionary's rows that are experts, None where there are none. `probe_text`: the text's
+    labels, shared by all SAEs of a sweep; None where none are asked for.
     """
 
     dictionary: torch.Tensor
@@ -38,6 +40,7 @@ class Subject:
     vocabulary: int
     calibration_frequency: Callable[[], torch.Tensor]
     n_experts: int | None = None
+    probe_text: ProbeText | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class TallyMetric:
     `losses/<name>` (D, 1 + 3): per document the predictions, and sums of clean, spliced and
     zero-ablated loss. `of` what it looks at: the dictionary alone; codes and their tokens;
     reconstructions, which it takes for bias + Σ values · dictionary rows in place of x.
+    `labelled`: whether it reads the subject's `probe_text`.
     """
 
     definitions: tuple[MetricDefinition, ...]
@@ -90,6 +94,7 @@ class TallyMetric:
     values: Callable[[Mapping[str, np.ndarray]], Mapping[str, Measured]]
     splices: bool = False
     of: Literal["dictionary", "code", "reconstruction"] = "reconstruction"
+    labelled: bool = False
 
 
 def no_values(arrays: Mapping[str, np.ndarray]) -> Mapping[str, Measured]:
