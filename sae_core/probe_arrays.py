@@ -19,7 +19,8 @@ ProbeKey = tuple[str, int | None]
 def probe_arrays(probes: Sequence[Probe], text: LabelledTokens) -> dict[str, np.ndarray]:
     """One entry per probe (r,): its name, label, k, columns (r, 5), statistics and counts.
 
-    What there is none of is −1, an empty text or NaN; `<statistic>_ci` (r, 2) are intervals.
+    What there is none of is −1, an empty text or NaN; `<statistic>_ci` (r, 2) are intervals over
+    the resamples that hold both classes.
     """
     place = {name: i for i, name in enumerate(text.names)}
     at = np.array([place[probe.label] for probe in probes], dtype=np.int64)
@@ -48,7 +49,8 @@ def probe_arrays(probes: Sequence[Probe], text: LabelledTokens) -> dict[str, np.
             if probe.detected is not None:
                 values[row] = probe.detected[name].value
                 if several:
-                    ends[row] = interval(probe.detected[name].replicates)
+                    replicates = probe.detected[name].replicates
+                    ends[row] = interval(replicates[~np.isnan(replicates)])
         arrays |= {name: values, f"{name}_ci": ends}
     return arrays
 
@@ -58,10 +60,11 @@ def mean_arrays(
     text: LabelledTokens,
     numbers: Mapping[str, tuple[ProbeKey, ProbeKey | None]],
 ) -> dict[str, np.ndarray]:
-    """`value/<number>` and `replicates/<number>` (B,) of mean AUCs; `n_labels` behind them.
+    """`value/<number>`, `replicates/<number>` (B,) of mean AUCs, and `n_labels` behind them.
 
     A number is one probe's AUC, averaged over labels, less another's where one is named. Exclusive
-    ors are left out, and labels that could not be probed.
+    ors are left out, and labels that could not be probed. In a resample that lacks a class of a
+    label, the mean is over the others.
     """
     known = {
         (probe.name, probe.k, probe.label): probe.detected["auc"]
@@ -83,10 +86,15 @@ def mean_arrays(
         if other is not None:
             less = _mean([known[(*other, label)] for label in labels])
             value, replicates = value - less.value, replicates - less.replicates
-        arrays |= {f"value/{number}": np.array(value), f"replicates/{number}": replicates}
+        arrays[f"value/{number}"] = np.array(value)
+        if text.resamples.shape[1] > 1 and not np.isnan(replicates).any():
+            arrays[f"replicates/{number}"] = replicates
     return arrays
 
 
 def _mean(detected: Sequence[Detected]) -> Detected:
-    values = [one.value for one in detected]
-    return Detected(float(np.mean(values)), np.mean([one.replicates for one in detected], axis=0))
+    replicates = np.array([one.replicates for one in detected])
+    known = ~np.isnan(replicates)
+    with np.errstate(invalid="ignore"):  # 0 / 0 in a resample that lacks a class of every label
+        mean = np.where(known, replicates, 0.0).sum(0) / known.sum(0)
+    return Detected(float(np.mean([one.value for one in detected])), mean)

@@ -12,11 +12,12 @@ import torch
 
 from sae_core.detection import Detected, best_threshold, detection
 from sae_core.labelled_tokens import LabelledTokens
-from sae_core.logistic import logistic_weights
+from sae_core.logistic import balanced, logistic_weights
 from sae_core.probe_columns import Columns, strongest
 
 KS = (1, 2, 5)
 MIN_TOKENS = 20  # of either class, on either side: below, a statistic is noise
+MIN_CLUSTERS = 5  # of documents in which probe-test tokens have the label
 RIDGE = 1e-4
 
 
@@ -59,12 +60,12 @@ def sparse_probes(
         if k > n_columns:
             return
         picked = values.T[place[:, :k]].mT  # (L, n, k)
-        weights = logistic_weights(picked[:, train], text.labels[train].T)
+        weights = _weights(picked[:, train], text.labels[train].T)
         for i, label in enumerate(text.names):
             if reasons[i]:
                 yield Probe(name, label, k, (), None, reasons[i])
                 continue
-            scores = picked[i] @ weights[i, :-1] + weights[i, -1]
+            scores = picked[i] @ weights[i]
             yield Probe(name, label, k, tuple(order[i, :k].tolist()), _judged(scores, text, i))
 
 
@@ -130,8 +131,20 @@ def why_not(text: LabelledTokens) -> list[str | None]:
             n, positives = int(rows.sum()), int(text.labels[rows, i].sum())
             if min(positives, n - positives) < MIN_TOKENS:
                 few = f"{positives} of {n} {side} tokens have the label: too few to tell"
+        stands_in = text.clusters[text.is_test & text.labels[:, i]].unique()
+        if few is None and len(stands_in) < min(MIN_CLUSTERS, text.resamples.shape[1]):
+            few = f"the label stands in {len(stands_in)} probe-test documents: too few to tell"
         found.append(few)
     return found
+
+
+def _weights(columns: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Weights (L, k) of columns (L, n, k); the intercept orders nothing."""
+    if columns.shape[2] > 1:
+        return logistic_weights(columns, targets)[:, :-1]
+    # Of one column the regression tells the sign alone: that of the difference of the means.
+    signs = balanced(targets.double()) * (2.0 * targets.double() - 1.0)
+    return torch.einsum("pnk,pn->pk", columns, signs).sign()
 
 
 def _nothing(

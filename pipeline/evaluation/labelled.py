@@ -29,29 +29,27 @@ def labelled_tokens(
 ) -> LabelledTokens:
     """The held-out tokens that probes are fitted and judged on, with their labels.
 
-    Every m-th row of `held_out`, so that about `settings.probe_tokens` tokens are left. Documents,
+    Every m-th token of `held_out`, so that about `settings.probe_tokens` are left: neighbours say
+    much the same, and so every document has its share. Documents,
     in an order drawn from their names, go each to the side that holds fewer tokens: probe-train or
     probe-test. Labels go with their tokens where the text is read in another order. Two exclusive
-    ors of labels join them, the pairs that a linear probe can tell least about on probe-train.
+    ors of labels join them, those furthest from linear on probe-train (see `least_linear_pairs`).
     Raises UserError for a tokenizer that tells no offsets or a file of labels that is not right,
     StoreError where the text is not the one that was packed.
     """
-    part = held_out.thinned(settings.probe_tokens)
-    found = row_labels(corpus, model, part, settings)
-    context = corpus.context
-    order = np.stack([corpus.packed_positions(SPLIT, int(row)) for row in part.packed_rows])
+    found = row_labels(corpus, model, held_out, settings)
+    order = np.stack([corpus.packed_positions(SPLIT, int(row)) for row in held_out.packed_rows])
     labels = np.take_along_axis(found.labels, order[..., None], axis=1)
     known = np.take_along_axis(found.known, order, axis=1)
-    rows = np.searchsorted(held_out.packed_rows, part.packed_rows)
-    places = rows[:, None] * context + np.arange(context)
-    same = part.document_index[:, 1:] == part.document_index[:, :-1]
-    ordinary = ~np.isin(part.tokens, sorted(part.special_ids))
-    previous = np.where(same & ordinary[:, :-1], part.tokens[:, :-1], -1)
+    places = np.arange(held_out.tokens.size).reshape(held_out.tokens.shape)
+    same = held_out.document_index[:, 1:] == held_out.document_index[:, :-1]
+    ordinary = ~np.isin(held_out.tokens, sorted(held_out.special_ids))
+    previous = np.where(same & ordinary[:, :-1], held_out.tokens[:, :-1], -1)
     previous = np.pad(previous, ((0, 0), (1, 0)), constant_values=-1)
-    known &= ordinary
-    documents = part.document_index[known]
+    known &= ordinary & (places % max(1, places.size // settings.probe_tokens) == 0)
+    documents = held_out.document_index[known]
     names = corpus.document_names(SPLIT)
-    is_test = _is_test(documents, [names[int(number)] for number in part.documents])
+    is_test = _is_test(documents, [names[int(number)] for number in held_out.documents])
     clusters, n_clusters = _clusters(documents, is_test)
     bootstrap, seed = settings.bootstrap, settings.bootstrap_seed
     tokens = LabelledTokens(
@@ -59,7 +57,7 @@ def labelled_tokens(
         is_xor=(False,) * len(found.names),
         places=torch.from_numpy(places[known].astype(np.int64)),
         labels=torch.from_numpy(labels[known]),
-        tokens=torch.from_numpy(part.tokens[known].astype(np.int64)),
+        tokens=torch.from_numpy(held_out.tokens[known].astype(np.int64)),
         previous=torch.from_numpy(previous[known].astype(np.int64)),
         is_test=torch.from_numpy(is_test[documents]),
         clusters=torch.from_numpy(clusters[documents]),
