@@ -14,10 +14,11 @@ import torch
 from pipeline.atomic import write_bytes
 from pipeline.catalog.warehouse import query
 from pipeline.evaluation import forwards as forwards_module
+from pipeline.evaluation.held_out import HeldOut
 from pipeline.evaluation.run import EvaluationResult, evaluate_cells
 from pipeline.language_model.model import LanguageModel
 from pipeline.store.layout import StoreFolder
-from pipeline.study.config import parse_study
+from pipeline.study.config import EvaluationConfig, parse_study
 from pipeline.study.names import SaeKey, Source, Weights
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.training.checkpoint import Standing, TrainingCheckpoint, write_checkpoint
@@ -25,7 +26,9 @@ from pipeline.training.curve import Curve
 from pipeline.training.identity import identify
 from pipeline.training.record import SAE_FILE, Done, write_done
 from pipeline.workspace import Workspace
+from sae_core.bootstrap import resample_counts
 from sae_core.checkpoint import sae_to_bytes
+from sae_core.labelled_tokens import LabelledTokens
 from sae_core.sae import Sae
 from tests.pipeline.evaluation.scene import (
     CONTEXT,
@@ -116,6 +119,7 @@ def build(folder: Path, patch: Callable[..., None]) -> World:
     patch("pipeline.harvest.run.source_hash", lambda w, n, c, source: f"hash of {source}")
     patch("pipeline.evaluation.work.ActivationStore", _Stores(world))
     patch("pipeline.evaluation.work.load_language_model", _loader(world))
+    patch("pipeline.evaluation.work.labelled_tokens", labelled)
     whole = forwards_module.Forwards.clean
 
     def counted(self: Any, tokens: torch.Tensor) -> Any:
@@ -124,6 +128,33 @@ def build(folder: Path, patch: Callable[..., None]) -> World:
 
     patch("pipeline.evaluation.forwards.Forwards.clean", counted)
     return world
+
+
+def labelled(
+    corpus: object, model: object, held_out: HeldOut, settings: EvaluationConfig
+) -> LabelledTokens:
+    """Labels of the fake text: whether the token's id is odd, and a coin for each place."""
+    known = held_out.tokens != SPECIAL
+    tokens = torch.from_numpy(held_out.tokens[known].astype(np.int64))
+    documents = torch.from_numpy(held_out.document_index[known].astype(np.int64))
+    coin = torch.rand(len(tokens), generator=torch.Generator().manual_seed(0)) < 0.5
+    is_test = documents % 2 == 1
+    clusters = torch.zeros_like(documents)
+    judged, number = documents[is_test].unique(return_inverse=True)
+    clusters[is_test] = number
+    return LabelledTokens(
+        names=("odd", "coin"),
+        is_xor=(False, False),
+        places=torch.from_numpy(np.flatnonzero(known)),
+        labels=torch.stack([tokens % 2 == 1, coin], 1),
+        tokens=tokens,
+        previous=torch.full_like(tokens, -1),
+        is_test=is_test,
+        clusters=clusters,
+        resamples=resample_counts(len(judged), settings.bootstrap, seed=settings.bootstrap_seed),
+        n_documents=len(documents.unique()),
+        n_left_out=0,
+    )
 
 
 def _loader(world: World) -> Callable[..., LanguageModel]:
