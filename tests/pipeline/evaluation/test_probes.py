@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.evaluation import work
 from pipeline.errors import DiskFullError
+from pipeline.evaluation import work
 from sae_core.metrics import metrics
 from tests.pipeline.evaluation.scene import identity_sae
 from tests.pipeline.evaluation.world import World, drawn_sae
