@@ -71,6 +71,7 @@ def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _metadata(result: "EvaluationResult") -> dict[str, object]:
+    from pipeline.evaluation.pictures import probe_picture
     from pipeline.training.pictures import frequency_picture
 
     rows = [
@@ -93,6 +94,7 @@ def _metadata(result: "EvaluationResult") -> dict[str, object]:
             if name in result.metrics and result.metrics[name].value is not None
         },
         "firing_frequency": picture(frequency_picture(result.firing_frequency), "firing frequency"),
+        "probes": picture(probe_picture(result.probes), "probes of labelled tokens"),
         "sae_hash": result.sae_hash,
         "evaluation_hash": result.evaluation_hash,
     }

@@ -253,3 +253,27 @@ FROM width_classes
 WHERE sae_wide LIKE '%.trained.%/wide16.%' AND sae_narrow LIKE '%/topk16.%'
 GROUP BY sae_narrow, sae_wide, class
 ORDER BY sae_narrow, sae_wide, class;
+
+-- # Does a single latent know more than the token it stands on?
+-- AUC on documents that had no part in choosing the latent. `token` knows the token's id and no
+-- activation; `neuron` is the best coordinate of x, `dense` a linear probe on all of x, and
+-- `latent_of_random` the same SAE's twin on random weights. Exclusive ors come first. A latent that
+-- fires on few tokens ties on all others, which holds its AUC near one half, and a coordinate never
+-- ties.
+-- expect: latent in [0, 1]
+-- expect: latents_5 in [0, 1]
+-- expect: neuron in [0, 1]
+-- expect: dense in [0, 1]
+-- expect: token in [0, 1]
+-- expect: latent_of_random in [0, 1] or null
+SELECT label, is_xor, any_value(n_positive_test) AS positives, any_value(n_test) AS tokens,
+  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND k = 1) AS latent,
+  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND k = 5) AS latents_5,
+  max(auc) FILTER (weights = 'trained' AND probe = 'neurons' AND k = 1) AS neuron,
+  max(auc) FILTER (weights = 'trained' AND probe = 'dense') AS dense,
+  max(auc) FILTER (weights = 'trained' AND probe = 'token') AS token,
+  max(auc) FILTER (weights = 'random' AND probe = 'latents' AND k = 1) AS latent_of_random
+FROM probes JOIN saes USING (sae, sae_hash)
+WHERE recipe = 'topk16' AND seed = 0 AND auc IS NOT NULL
+GROUP BY label, is_xor
+ORDER BY is_xor DESC, latent - token DESC;

@@ -40,6 +40,26 @@ Rules that hold for all of them:
   stated τ.
 - **Progressive code** (`progressive_code`): each token keeps its k strongest latents, by activation
   times decoder norm. Every k comes from one sweep; losses are measured at powers of two.
+- **Probes** (`probes`): labelled tokens are told by k = 1, 2 and 5 latents. Labels come from the
+  text alone (`evaluation.labels`): for the builtin corpus by Python's own tokenizer and syntax
+  tree, exactly; for others by the look of the characters, or from your own file of spans. One
+  character decides for a token: its first that is no whitespace. Documents that do not parse are
+  left out and counted in `n_left_out`. Every m-th held-out token is used, so that about
+  `evaluation.probe_tokens` are left (0: no probes). Documents go, in an order drawn from their
+  names, to the side that holds fewer tokens: *probe-train*, where latents are chosen and
+  everything is fitted, or *probe-test*, where it is judged. Chosen are the k latents of largest
+  |Pearson correlation| with the label; on them a logistic regression (both classes weighted
+  equally, penalty ½‖w‖² on standardised columns); a threshold that is best on probe-train gives
+  balanced accuracy and F1. Beside the latents stand, by the same rules, coordinates of x, a
+  dictionary of as many random directions with as many active per token, and the latents with
+  labels dealt anew among the tokens; and without a choice, ridge regression on all of x, the
+  token's id, and the id with the one before it. Two exclusive ors of labels, the pairs whose
+  exclusive or is furthest from linear in the two, are probed like the labels. Where an SAE writes
+  other sites than it reads, x is what it reconstructs. A latent that fires on few tokens ties on
+  all others, which holds its AUC near ½ however sure its fires are: compare it with
+  `random_dictionary`, which ties as often, and with coordinates, which never tie, by balanced
+  accuracy and F1 too. Intervals resample probe-test documents (with more than 128, groups of them),
+  in resamples that hold both classes.
 - **Losses along curves** are measured on every m-th packed row, so that about
   `evaluation.curve_tokens` tokens are left; loss recovered is a ratio of means on the same tokens.
 - **Weights** `shuffled_text`: everything, the language model's losses, KL and top-1 agreement

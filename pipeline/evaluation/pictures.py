@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -17,6 +18,14 @@ _PAIRS = {
     "other_seed": "other seed",
     "other_weights": "other weights",
     "other_width": "other width",
+}
+_PROBES = {
+    ("latents", 1): ("1 latent", "tab:blue", "o"),
+    ("latents", 5): ("5 latents", "tab:blue", "s"),
+    ("neurons", 1): ("1 coordinate", "tab:orange", "o"),
+    ("random_dictionary", 1): ("1 random direction", "tab:red", "x"),
+    ("token", -1): ("token id", "0.4", "|"),
+    ("dense", -1): ("all of x", "tab:green", "^"),
 }
 
 
@@ -71,6 +80,34 @@ def match_picture(rows: Sequence[Mapping[str, object]]) -> bytes:
         axis.set_title("MMCS of living latents; red: random directions", fontsize=8)
     else:
         _say(axis, "no dictionaries have been matched yet")
+    return _png(figure)
+
+
+def probe_picture(probes: Mapping[str, np.ndarray]) -> bytes:
+    """AUC of labelled tokens on probe-test by what is read, a line per label.
+
+    `probes` are the arrays of the metric `sparse_probing`, empty where there were no labels.
+    """
+    rows = range(len(probes["probe"])) if probes else range(0)
+    known = {
+        (str(probes["probe"][i]), int(probes["k"][i]), str(probes["label"][i])): probes["auc"][i]
+        for i in rows
+        if probes["auc"][i] == probes["auc"][i]
+    }
+    labels = sorted(
+        {label for _, _, label in known}, key=lambda label: (known["latents", 1, label], label)
+    )
+    figure, (axis,) = _figure(1, height=1.4 + 0.16 * max(len(labels), 4))
+    if not labels:
+        _say(axis, "no label was probed")
+        return _png(figure)
+    for (probe, k), (name, color, marker) in _PROBES.items():
+        values = [known.get((probe, k, label), float("nan")) for label in labels]
+        axis.scatter(values, range(len(labels)), s=14, color=color, marker=marker, label=name)
+    axis.axvline(0.5, color="0.6", linewidth=1)
+    axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    axis.set_title("AUC of labelled tokens, on documents not used to choose", fontsize=8)
+    axis.legend(fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return _png(figure)
 
 

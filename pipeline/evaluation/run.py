@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import StudyError
@@ -32,7 +32,8 @@ class EvaluationResult:
     """One measured SAE. `reused`: it was measured before, with the same metrics and settings.
 
     `metrics` by name, those of its matches with other SAEs as they are known now;
-    `firing_frequency` (f,) share of held-out tokens, empty for an SAE whose training diverged.
+    `firing_frequency` (f,) share of held-out tokens, empty for an SAE whose training diverged;
+    `probes` the arrays of the metric `sparse_probing`, empty where no text was labelled.
     """
 
     sae: str
@@ -41,6 +42,7 @@ class EvaluationResult:
     reused: bool
     metrics: Mapping[str, Measured]
     firing_frequency: np.ndarray
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def evaluate_cells(
@@ -126,4 +128,5 @@ def _result(workspace: Workspace, one: Evaluation, *, reused: bool) -> Evaluatio
         reused=reused,
         metrics=dict(sorted({**record.metrics, **matched}.items())),
         firing_frequency=tables.latents.firing_frequency if tables else np.zeros(0),
+        probes=tables.tallies.get("sparse_probing", {}) if tables else {},
     )

@@ -74,7 +74,7 @@ def test_tokens_that_have_a_label_spell_what_it_is_about(made: Made) -> None:
             shown = tokenizer.decode(found.tokens[run].tolist()).strip()
             # Rows cut documents anywhere: a run at a row's edge holds part of it.
             edge = {int(place) % CONTEXT for place in found.places[run]} & {0, 1, CONTEXT - 1}
-            assert any(text == shown or (edge and "�" in shown + "�") for text in texts), shown
+            assert shown in texts or edge, shown
         whole = [tokenizer.decode(found.tokens[run].tolist()).strip() for run in runs(found, has)]
         assert texts & set(whole)
 

@@ -11,6 +11,7 @@ from sae_core.code import SparseCode
 from sae_core.metrics import metrics
 from sae_core.metrics.tally_metric import Seen, Subject, Tally, TallyMetric
 from sae_core.metrics.token_metric import Reconstruction
+from sae_core.probe_text import ProbeText
 
 DOCUMENTS, VOCABULARY = 4, 11
 
@@ -21,6 +22,7 @@ def subject(
     bias: torch.Tensor | None = None,
     input_scale: float = 1.0,
     n_experts: int | None = None,
+    probe_text: ProbeText | None = None,
 ) -> Subject:
     """An SAE of this dictionary (f, d)."""
     f, d = dictionary.shape
@@ -32,6 +34,7 @@ def subject(
         vocabulary=VOCABULARY,
         calibration_frequency=lambda: torch.zeros(f) if frequency is None else frequency,
         n_experts=n_experts,
+        probe_text=probe_text,
     )
 
 
