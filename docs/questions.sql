@@ -267,12 +267,12 @@ ORDER BY sae_narrow, sae_wide, class;
 -- expect: token in [0, 1]
 -- expect: latent_of_random in [0, 1] or null
 SELECT label, is_xor, any_value(n_positive_test) AS positives, any_value(n_test) AS tokens,
-  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND k = 1) AS latent,
-  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND k = 5) AS latents_5,
-  max(auc) FILTER (weights = 'trained' AND probe = 'neurons' AND k = 1) AS neuron,
+  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND probes.k = 1) AS latent,
+  max(auc) FILTER (weights = 'trained' AND probe = 'latents' AND probes.k = 5) AS latents_5,
+  max(auc) FILTER (weights = 'trained' AND probe = 'neurons' AND probes.k = 1) AS neuron,
   max(auc) FILTER (weights = 'trained' AND probe = 'dense') AS dense,
   max(auc) FILTER (weights = 'trained' AND probe = 'token') AS token,
-  max(auc) FILTER (weights = 'random' AND probe = 'latents' AND k = 1) AS latent_of_random
+  max(auc) FILTER (weights = 'random' AND probe = 'latents' AND probes.k = 1) AS latent_of_random
 FROM probes JOIN saes USING (sae, sae_hash)
 WHERE recipe = 'topk16' AND seed = 0 AND auc IS NOT NULL
 GROUP BY label, is_xor
