@@ -138,6 +138,7 @@ class FakeStages:
                 reused=cell.sae_id not in new,
                 metrics={"fvu": Measured(0.2, 0.1, 0.3, n=100), "dead_eval": Measured(0.0, n=100)},
                 firing_frequency=[0.5, 0.1, 0.0],
+                probes={},
             )
             for cell in cells
         ]

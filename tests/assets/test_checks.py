@@ -98,5 +98,6 @@ def test_pictures_and_metrics_are_shown_inline(
     assert shown["sae"]["tokens_per_second"].value > 0
     histogram = base64.b64encode(b"histogram").decode()
     assert histogram in shown["evaluation"]["firing_frequency"].value
+    assert "data:image/png" in shown["evaluation"]["probes"].value
     assert shown["evaluation"]["fvu"].value == 0.2
     assert "| fvu | 0.2 | 0.1 | 0.3 | 100 | – |" in shown["evaluation"]["metrics"].value
