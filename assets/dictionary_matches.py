@@ -20,19 +20,23 @@ from pipeline.orchestrate.session import current_workspace
 def dictionary_matches() -> dg.MaterializeResult:
     """The overview of dictionary matches across seeds, weights and widths.
 
-    MMCS both ways beside that of random directions. In SQL: `dictionary_matches` and
-    `seed_stability`, whether or not this asset was made.
+    MMCS both ways beside that of random directions; and mixtures of experts beside dense SAEs. In
+    SQL: `dictionary_matches`, `seed_stability` and `expert_geometry`, whether or not this asset was
+    made.
     """
     from pipeline.overview.dictionary_matches import matches, summary
+    from pipeline.overview.expert_geometry import expert_geometry
     from pipeline.overview.pictures import matches_picture
 
     with stated():
-        found = matches(current_workspace())
+        workspace = current_workspace()
+        found, experts = matches(workspace), expert_geometry(workspace)
     return dg.MaterializeResult(
         metadata={
             "summary": table(summary(found)),
             "matches": table([asdict(match) for match in found]),
             "mmcs": picture(matches_picture(found), "MMCS by kind of pair"),
             "pairs": len(found),
+            **({"experts": table(experts)} if experts else {}),
         }
     )

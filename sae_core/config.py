@@ -148,6 +148,11 @@ class SaeConfig(BaseModel):
         return False
 
     @property
+    def has_experts(self) -> bool:
+        """Whether latents are divided among experts, of which a token sees some."""
+        return False
+
+    @property
     def resample_window(self) -> int:
         """Tokens before a resampling from which inputs are drawn."""
         return max(

@@ -5,6 +5,8 @@ Experts are equal blocks of a dictionary's rows, the first rows the first expert
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from sae_kernels import max_cosine
 from torch.nn.functional import normalize
@@ -39,6 +41,40 @@ def router_against_experts(router: torch.Tensor, encoder: torch.Tensor) -> torch
     return normalize(router) @ normalize(means).T
 
 
+@dataclass(frozen=True)
+class RouterGeometry:
+    """Where a router's rows point.
+
+    `own_cosine`, `other_cosine`: means over the diagonal and the rest of `router_against_experts`.
+    `in_down_projection`, `chance`: as `router_in_down_projection`, None for more experts than the
+    dense encoder has dimensions.
+    """
+
+    own_cosine: float
+    other_cosine: float
+    in_down_projection: float | None
+    chance: float | None
+
+
+def router_geometry(
+    router: torch.Tensor, encoder: torch.Tensor, dense_encoder: torch.Tensor
+) -> RouterGeometry:
+    """The router's rows (E, d) beside the encoder rows (f, d) of the E experts it chooses from, in
+    their order, and beside a dense SAE's (g, d); raises ValueError when the shapes do not fit."""
+    cosines = router_against_experts(router, encoder)
+    n_experts = len(cosines)
+    own = cosines.diagonal().sum()
+    share, chance = (
+        router_in_down_projection(router, dense_encoder)
+        if n_experts <= min(dense_encoder.shape)
+        else (None, None)
+    )
+    n_other = n_experts * (n_experts - 1)
+    return RouterGeometry(
+        float(own) / n_experts, float(cosines.sum() - own) / n_other, share, chance
+    )
+
+
 def router_in_down_projection(router: torch.Tensor, encoder: torch.Tensor) -> tuple[float, float]:
     """The share of the router's squared norm in a dense encoder's best projection to E, and chance.
 
@@ -53,8 +89,10 @@ def router_in_down_projection(router: torch.Tensor, encoder: torch.Tensor) -> tu
             f"the router is {tuple(router.shape)}, the encoder {tuple(encoder.shape)}. Allowed: "
             "(E, d) and (f, d) with E <= f and E <= d. Compare SAEs of one source."
         )
-    directions = torch.linalg.svd(encoder, full_matrices=False).Vh[:n_experts]
-    kept = (router @ directions.T).square().sum() / router.square().sum()
+    # Eigenvectors of a (d, d) product: an SVD of all f rows would take far longer at large f.
+    rows, router = encoder.double(), router.double()
+    directions = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -n_experts:]
+    kept = (router @ directions).square().sum() / router.square().sum()
     return float(kept), n_experts / width
 
 

@@ -49,6 +49,11 @@ class Sae(nn.Module):
         return None
 
     @property
+    def router(self) -> torch.Tensor | None:
+        """Rows (E_r, d) that choose among the last E_r experts; None where there are none."""
+        return None
+
+    @property
     def width(self) -> int:
         """d of what it reconstructs."""
         return self.b_dec.shape[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.catalog.columns import Column, Table, columns
 from pipeline.catalog.evaluation_tables import EVALUATION_TABLES
+from pipeline.catalog.expert_tables import EXPERT_TABLES
 from pipeline.catalog.probe_tables import PROBE_TABLES
 from pipeline.catalog.site_tables import SITE_TABLES
 from pipeline.catalog.toy_tables import TOY_TABLES
@@ -144,6 +145,7 @@ TABLES: dict[str, Table] = {
         *PROBE_TABLES,
         *SITE_TABLES,
         *TOY_TABLES,
+        *EXPERT_TABLES,
         _SHUFFLE_QUALITY,
         COMMITS,
     )

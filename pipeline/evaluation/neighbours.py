@@ -92,6 +92,41 @@ def relatives_on_other_weights(workspace: Workspace, cell: Cell) -> list[Cell]:
     ]
 
 
+def experts_beside_dense(
+    workspace: Workspace, fresh: Sequence[Evaluation]
+) -> list[tuple[Evaluation, Evaluation]]:
+    """Mixtures of experts, each with every dense SAE of its source and seed, both measured.
+
+    Of each pair one is among `fresh`, which were measured just now.
+    """
+    known = {one.sae: one for one in fresh}
+    registry, cells = Registry.load(workspace), {}
+    for one in fresh:
+        if one.cell.recipe.inputs == "source":
+            beside = _on_disk(workspace, registry, one.cell.source)
+            cells |= {c.sae_id: c for c in beside if _is_beside(one.cell, c)}
+    others = identify_all(workspace, [c for name, c in cells.items() if name not in known])
+    measured = [one for one in (*fresh, *others) if one.sae in known or is_measured(one)]
+    pairs = [
+        (mixture, dense)
+        for mixture in measured
+        if mixture.cell.recipe.has_experts
+        for dense in measured
+        if _is_beside(mixture.cell, dense.cell)
+    ]
+    return [(a, b) for a, b in pairs if a.sae in known or b.sae in known]
+
+
+def _is_beside(one: Cell, other: Cell) -> bool:
+    """Whether one is divided among experts and the other, of the same source and seed, is not."""
+    return (
+        one.recipe.has_experts != other.recipe.has_experts
+        and one.recipe.inputs == other.recipe.inputs == "source"
+        and one.source == other.source
+        and one.key.seed == other.key.seed
+    )
+
+
 def _relatives(workspace: Workspace, mine: Sequence[Evaluation]) -> Iterator[Cell]:
     registry = Registry.load(workspace)
     for source in dict.fromkeys(one.cell.source for one in mine):

@@ -16,6 +16,7 @@ from pipeline.evaluation.curve_rows import frequency_cut_rows, progressive_rows
 from pipeline.evaluation.dictionary_sweep import dictionary_sweep
 from pipeline.evaluation.document_rows import document_rows
 from pipeline.evaluation.example_rows import example_rows
+from pipeline.evaluation.expert_rows import expert_rows
 from pipeline.evaluation.held_out import SPLIT, read_held_out
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.labelled import labelled_tokens
@@ -65,6 +66,7 @@ def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Rep
     run = new_run_id("evaluation")
     rows = _rows(missing, own, sums, pairing) | _examples(workspace, sound, sums)
     rows["stitching"] = _stitching(workspace, pairing, report=report)
+    rows["expert_geometry"] = list(expert_rows(workspace, sound, sums))
     write_run(workspace, run, rows, kind="evaluation")
     for match in pairing.matches:
         write_match(match)

@@ -56,6 +56,11 @@ class SwitchConfig(ActiveLatentsConfig):
     )
 
     @property
+    def has_experts(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def n_routed(self) -> int:
         """E_r, the experts that the router chooses from."""
         return self.n_experts - self.always_on
@@ -116,6 +121,11 @@ class SwitchSae(Sae):
     def n_experts(self) -> int:
         """E, an always-on expert among them."""
         return self.config.n_experts
+
+    @property
+    def router(self) -> torch.Tensor:
+        """W_router."""
+        return self.W_router
 
     def initialise_rest(self, *, seed: int) -> None:
         """Random unit rows for the router, and the decoder's bias for its own."""

@@ -7,6 +7,7 @@ from sae_core.expert_geometry import (
     duplicates_across_experts,
     linear_cka,
     router_against_experts,
+    router_geometry,
     router_in_down_projection,
 )
 
@@ -87,3 +88,13 @@ def test_what_cannot_be_compared_is_refused():
         linear_cka(EYE, EYE[:3])
     with pytest.raises(ValueError, match="same on every token"):
         linear_cka(EYE, torch.ones(4, 2))
+
+
+def test_the_routers_report_by_hand_and_without_a_projection_above_the_width():
+    encoder = torch.stack([2 * EYE[0], EYE[1], EYE[2], 5 * EYE[3]])
+    router = torch.stack([EYE[0] + EYE[1], EYE[0] + EYE[1]])
+    found = router_geometry(router, encoder, torch.diag(torch.tensor([4.0, 3.0, 2.0, 1.0])))
+    assert (found.own_cosine, found.other_cosine) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (found.in_down_projection, found.chance) == (pytest.approx(1.0), 0.5)
+    many = router_geometry(router.repeat(3, 1), encoder.repeat(3, 1), EYE)
+    assert (many.in_down_projection, many.chance) == (None, None)

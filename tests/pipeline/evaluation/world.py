@@ -51,6 +51,7 @@ sites: [resid_post.1]
 recipes:
   narrow: {architecture: relu, n_latents: 32, tokens: 1000}
   wide: {architecture: relu, n_latents: 48, tokens: 1000}
+  mixture: {architecture: switch, n_latents: 32, n_experts: 4, k: 2, tokens: 1000, always_on: true}
 evaluation: {tokens: 256, bootstrap: 100}
 """
 
