@@ -120,7 +120,7 @@ def kernels(one: Layer) -> dict[str, Work]:
         ),
         "fvu": Work(lambda: fvu(one.x, one.x), 2 * dense),
         "jumprelu": Work(
-            lambda: jumprelu(one.encoder, one.bias, bandwidth=0.1, to_z=False), 12.0 * f * d
+            lambda: jumprelu(one.encoder, one.bias, bandwidth=0.1, to_z=False), 8.0 * f * d
         ),
     }
 

@@ -7,7 +7,7 @@ Formula: z = W_enc (s x − b_dec) + b_enc; a = z where z > θ, else 0; s x̂ = 
 unit decoder rows; L = mean_n Σ_d (s x − s x̂)² + λ P + λ_P mean_n Σ_{dead i} ReLU(θ_i − z_i), with
 `step`: P = L0 = mean_n |{i: a_i > 0}|; `tanh`: P = mean_n Σ tanh(c a_i); `target_l0`:
 P = (L0 − L0*)² / L0*, so that a latent more costs 2 λ (L0 / L0* − 1). ∂L/∂θ by the two-sided window
-of straight_through.py on z. λ rises linearly from 0 over a share of the budget.
+of `sae_kernels.jumprelu` on z. λ rises linearly from 0 over a share of the budget.
 Reference: Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity with JumpReLU
 sparse autoencoders" (2024) (step; target_l0 in its appendix); Conerly et al., "Dictionary learning
 optimization techniques", in "Circuits updates: January 2025" (Transformer Circuits, 2025) (tanh
@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
+from sae_kernels import jumprelu
 from torch import nn
 from torch.nn.functional import linear
 
@@ -37,7 +38,6 @@ from sae_core.packing import packed
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
-from sae_core.straight_through import jump, jumps
 from sae_core.training_context import TrainingContext
 
 # Defaults that belong to a penalty; what a configuration says itself goes before.
@@ -141,11 +141,12 @@ class JumpReluSae(Sae):
         scaled = self.scaled(x)
         z = linear(scaled - self.b_dec.detach(), self.W_enc, self.training_bias())
         theta = self.threshold.clamp(min=0)
-        dense = self._jump(z, z, theta, height=theta.detach())
+        width, to_z = config.bandwidth, config.jump_to_encoder
+        dense, counts = jumprelu(z, theta, bandwidth=width, to_z=to_z)
         error = scaled - torch.addmm(self.b_dec, dense, self.W_dec)
         activity = dense_activity(dense.detach())
         measured, total = reconstruction_loss(error, scaled, config.loss_scale, context)
-        terms = {"reconstruction": measured, config.penalty: self._penalty(z, theta)}
+        terms = {"reconstruction": measured, config.penalty: self._penalty(z, theta, counts)}
         ramp = penalty_factor(config.sparsity_warmup_share, progress=context.progress)
         total = total + ramp * config.sparsity * terms[config.penalty]
         if config.dead_weight:
@@ -163,20 +164,14 @@ class JumpReluSae(Sae):
         """As for ReLU: about half of random latents are active."""
         return min(1.0, 2 * self.width / self.n_latents)
 
-    def _penalty(self, z: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    def _penalty(self, z: torch.Tensor, theta: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         config = self.config
-        if config.penalty == "tanh":
-            height = (config.tanh_scale * theta.detach()).tanh()
-            bounded = (config.tanh_scale * z).tanh()
-            return self._jump(bounded, z, theta, height=height).sum() / len(z)
-        total = jumps(z, theta, bandwidth=config.bandwidth, to_z=config.jump_to_encoder)
-        return l0_penalty(total / len(z), config.target_l0)
-
-    def _jump(
-        self, value: torch.Tensor, z: torch.Tensor, theta: torch.Tensor, *, height: torch.Tensor
-    ) -> torch.Tensor:
-        width, to_z = self.config.bandwidth, self.config.jump_to_encoder
-        return jump(value, z, theta, height=height, bandwidth=width, to_z=to_z)
+        if config.penalty != "tanh":
+            return l0_penalty(counts.sum().to(z.dtype) / len(z), config.target_l0)
+        # Its jump at θ is tanh(c θ) a token: the gate's, whose gradient the counts carry.
+        on = (config.tanh_scale * z).tanh().masked_fill(z.detach() <= theta.detach(), 0.0)
+        jumped = (config.tanh_scale * theta.detach()).tanh() * (counts - counts.detach())
+        return (on.sum() + jumped.sum()) / len(z)
 
 
 CONFIG = JumpReluConfig

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import sae_kernels
 import torch
 
 from sae_core.architectures import build, config_class
 from sae_core.sae import Sae
-from sae_core.straight_through import jump, jumps
 from sae_core.training_context import TrainingContext
 
 PENALTIES = {
@@ -106,25 +104,3 @@ def test_the_jumps_gradient_also_moves_the_encoder_where_wanted():
             twin.b_enc.add_(h)
             found.append(float(loss(twin)))
     assert float(gradient) == pytest.approx((found[0] - found[1]) / (2 * step), rel=0.02)
-
-
-@pytest.mark.parametrize("to_z", [False, True])
-def test_values_and_counts_have_the_gradients_of_the_operation_on_dense_gates(to_z):
-    generator = torch.Generator().manual_seed(0)
-    z, theta, weights = (
-        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((50, 7), 7, 7)
-    )
-    z.requires_grad_()
-    theta = theta.abs().requires_grad_()
-    settings = {"bandwidth": 0.3, "to_z": to_z}
-    values, gates = sae_kernels.jumprelu(z, theta, **settings)
-    judge = (values @ weights).square().sum() + 3 * gates.sum()
-    ours = jump(z, z, theta, height=theta.detach(), **settings)
-    total = (ours @ weights).square().sum() + 3 * jumps(z, theta, **settings)
-    torch.testing.assert_close(total, judge)
-    for a, b in zip(
-        torch.autograd.grad(total, (z, theta)),
-        torch.autograd.grad(judge, (z, theta)),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b)

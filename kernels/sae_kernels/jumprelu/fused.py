@@ -16,7 +16,7 @@ _ROWS_PER_PROGRAM = 128
 def jumprelu(
     z: torch.Tensor, threshold: torch.Tensor, *, bandwidth: float, to_z: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """z · H(z − θ) and H(z − θ), (n, f)."""
+    """z · H(z − θ) (n, f) and Σ_n H(z_n − θ) (f,)."""
     return _JumpRelu.apply(z, threshold, bandwidth, to_z)
 
 
@@ -30,26 +30,27 @@ class _JumpRelu(torch.autograd.Function):
         ctx.bandwidth, ctx.to_z = bandwidth, to_z
         ctx.set_materialize_grads(False)
         n, f = z.shape
-        values, gates = torch.empty_like(z), torch.empty_like(z)
+        n_parts = triton.cdiv(n, _ROWS_PER_PROGRAM)
+        values = torch.empty_like(z)
+        parts = torch.empty(n_parts, f, dtype=torch.float32, device=z.device)
         arguments = {
             "z": z,
             "threshold": threshold.contiguous(),
             "values": values,
-            "gates": gates,
+            "parts": parts,
             "n": n,
             "f": f,
         }
-        constants = {"BLOCK_N": _BLOCK_N, "BLOCK_F": _BLOCK_F}
-        grid = (triton.cdiv(n, _BLOCK_N), triton.cdiv(f, _BLOCK_F))
-        launch(_forward, grid, arguments, constants=constants)
-        return values, gates
+        constants = {"ROWS": _ROWS_PER_PROGRAM, "BLOCK_N": _BLOCK_N, "BLOCK_F": _BLOCK_F}
+        launch(_forward, (n_parts, triton.cdiv(f, _BLOCK_F)), arguments, constants=constants)
+        return values, parts.sum(0)
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: FunctionCtx, d_values: torch.Tensor | None, d_gates: torch.Tensor | None
+        ctx: FunctionCtx, d_values: torch.Tensor | None, d_counts: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, ...]:
-        if d_values is None and d_gates is None:
+        if d_values is None and d_counts is None:
             return None, None, None, None
         z, threshold = ctx.saved_tensors
         n, f = z.shape
@@ -60,7 +61,7 @@ class _JumpRelu(torch.autograd.Function):
             "z": z,
             "threshold": threshold.contiguous(),
             "d_values": None if d_values is None else d_values.contiguous(),
-            "d_gates": None if d_gates is None else d_gates.contiguous(),
+            "d_counts": None if d_counts is None else d_counts.contiguous(),
             "d_z": d_z,
             "parts": parts,
             "n": n,
@@ -69,7 +70,7 @@ class _JumpRelu(torch.autograd.Function):
         }
         constants = {
             "HAS_VALUES": d_values is not None,
-            "HAS_GATES": d_gates is not None,
+            "HAS_COUNTS": d_counts is not None,
             "TO_Z": ctx.to_z,
             "ROWS": _ROWS_PER_PROGRAM,
             "BLOCK_N": _BLOCK_N,
@@ -80,34 +81,13 @@ class _JumpRelu(torch.autograd.Function):
 
 
 @triton.jit
-def _forward(z, threshold, values, gates, n, f, BLOCK_N: tl.constexpr, BLOCK_F: tl.constexpr):
-    rows = (tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
-    columns = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
-    inside = (rows < n) & (columns < f)[None, :]
-    theta = tl.load(threshold + columns, mask=columns < f, other=0.0).to(tl.float32)
-    places = rows * f + columns[None, :]
-    value = tl.load(z + places, mask=inside, other=0.0).to(tl.float32)
-    above = value > theta[None, :]
-    kept = tl.where(above, value, value * 0.0)
-    tl.store(values + places, kept.to(values.dtype.element_ty), mask=inside)
-    gate = tl.where(above, 1.0, 0.0)
-    tl.store(gates + places, gate.to(gates.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _backward(
+def _forward(
     z,
     threshold,
-    d_values,
-    d_gates,
-    d_z,
+    values,
     parts,
     n,
     f,
-    bandwidth,
-    HAS_VALUES: tl.constexpr,
-    HAS_GATES: tl.constexpr,
-    TO_Z: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_F: tl.constexpr,
@@ -121,14 +101,49 @@ def _backward(
         inside = (rows < n) & (columns < f)[None, :]
         places = rows * f + columns[None, :]
         value = tl.load(z + places, mask=inside, other=0.0).to(tl.float32)
+        above = inside & (value > theta)
+        kept = tl.where(above, value, value * 0.0)
+        tl.store(values + places, kept.to(values.dtype.element_ty), mask=inside)
+        total += tl.sum(tl.where(above, 1.0, 0.0), axis=0)
+    tl.store(parts + part * f + columns, total, mask=columns < f)
+
+
+@triton.jit
+def _backward(
+    z,
+    threshold,
+    d_values,
+    d_counts,
+    d_z,
+    parts,
+    n,
+    f,
+    bandwidth,
+    HAS_VALUES: tl.constexpr,
+    HAS_COUNTS: tl.constexpr,
+    TO_Z: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_F: tl.constexpr,
+):
+    part = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
+    theta = tl.load(threshold + columns, mask=columns < f, other=0.0).to(tl.float32)[None, :]
+    total = tl.zeros([BLOCK_F], tl.float32)
+    per_token = tl.zeros([1, BLOCK_F], tl.float32)
+    if HAS_COUNTS:
+        per_token += tl.load(d_counts + columns, mask=columns < f, other=0.0)[None, :]
+    for start in range(0, ROWS, BLOCK_N):
+        rows = (part * ROWS + start + tl.arange(0, BLOCK_N))[:, None]
+        inside = (rows < n) & (columns < f)[None, :]
+        places = rows * f + columns[None, :]
+        value = tl.load(z + places, mask=inside, other=0.0).to(tl.float32)
         from_z = tl.zeros([BLOCK_N, BLOCK_F], tl.float32)
-        from_step = tl.zeros([BLOCK_N, BLOCK_F], tl.float32)
+        from_step = tl.zeros([BLOCK_N, BLOCK_F], tl.float32) + per_token
         if HAS_VALUES:
             g = tl.load(d_values + places, mask=inside, other=0.0).to(tl.float32)
             from_z += tl.where(value > theta, g, 0.0)
             from_step += theta * g
-        if HAS_GATES:
-            from_step += tl.load(d_gates + places, mask=inside, other=0.0).to(tl.float32)
         near = inside & (tl.abs(value - theta) < bandwidth / 2)
         from_step = tl.where(near, from_step / bandwidth, 0.0)
         if TO_Z:

@@ -1,4 +1,4 @@
-"""JumpReLU in plain differentiable torch: the judge, and the CPU path."""
+"""JumpReLU in plain differentiable torch: the judge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 def jumprelu(
     z: torch.Tensor, threshold: torch.Tensor, *, bandwidth: float, to_z: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """z · H(z − θ) and H(z − θ), (n, f).
+    """z · H(z − θ) (n, f) and Σ_n H(z_n − θ) (f,).
 
     In the window a straight line of slope 1 / ε in −θ stands for the step: its value is taken
     back, its gradient stays.
@@ -17,4 +17,5 @@ def jumprelu(
     near = ((z - threshold).abs() < bandwidth / 2).to(z.dtype).detach()
     line = ((z if to_z else z.detach()) - threshold) * near / bandwidth
     step = line - line.detach()
-    return z * gates + threshold.detach() * step, gates + step
+    counts = (gates + step).sum(0, dtype=torch.promote_types(z.dtype, torch.float32))
+    return z * gates + threshold.detach() * step, counts
