@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from sae_kernels import RaggedCode, linear_batch_topk
 from torch.nn.functional import linear
 
-from sae_core.auxk import AuxKConfig
+from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
-from sae_core.loss_terms import Activity, activity_of
+from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.packing import packed
 from sae_core.sae import Sae
 from sae_core.threshold import solve_threshold
@@ -30,72 +30,72 @@ class BatchSelectionConfig(AuxKConfig):
     )
 
 
-class Selection(NamedTuple):
-    """What a batch keeps: detached encoder inputs `centred` (n, d), the code, its activity."""
+class BatchSelectionSae(Sae):
+    """An SAE whose training batches keep their n·k largest latents, with AuxK.
 
-    centred: torch.Tensor
-    code: RaggedCode
-    activity: Activity
-
-
-def add_threshold(sae: Sae) -> None:
-    """Gives the SAE its buffers.
-
-    `threshold` θ in units of s x, NaN before calibration; `threshold_sum` and `threshold_weight`,
-    a moving average over training batches and the weight it has gathered.
+    Architectures implement `reconstruction_of`. Buffers: `threshold` θ in units of s x, NaN before
+    calibration; `threshold_sum` and `threshold_weight`, a moving average over training batches of
+    the smallest kept value and the weight it has gathered.
     """
-    sae.register_buffer("threshold", torch.full((), torch.nan))
-    sae.register_buffer("threshold_sum", torch.zeros(()))
-    sae.register_buffer("threshold_weight", torch.zeros(()))
 
+    config: BatchSelectionConfig
 
-def select(sae: Sae, scaled: torch.Tensor, context: TrainingContext) -> Selection:
-    """The n·k largest pre-activations > 0 of a batch s x (n, d), differentiable."""
-    centred = scaled - sae.b_dec.detach()
-    count = len(scaled) * sae.config.k_at(context.progress)
-    code = linear_batch_topk(centred, sae.W_enc, sae.training_bias(), count)
-    values = code.values.detach()
-    return Selection(
-        centred, code, activity_of(code.columns, values, n=len(scaled), f=sae.n_latents)
-    )
+    def __init__(self, config: BatchSelectionConfig, *, width: int) -> None:
+        super().__init__(config, width=width)
+        self.register_buffer("threshold", torch.full((), torch.nan))
+        self.register_buffer("threshold_sum", torch.zeros(()))
+        self.register_buffer("threshold_weight", torch.zeros(()))
 
+    @property
+    def estimated_threshold(self) -> torch.Tensor:
+        """Bias-corrected moving average of each batch's smallest kept value, 0-d; NaN if none."""
+        return self.threshold_sum / self.threshold_weight
 
-def encode_above_threshold(sae: Sae, x: torch.Tensor) -> SparseCode:
-    """All latents above θ of each token: indices and values (n, largest number), raw units.
+    def encode(self, x: torch.Tensor) -> SparseCode:
+        """All latents above θ of each token: indices and values (n, largest number), raw units.
 
-    Raises ValueError before calibration.
-    """
-    if sae.threshold.isnan():
-        raise ValueError(
-            f"this {sae.config.architecture} SAE has no inference threshold yet. It is set from "
-            "calibration activations. Call calibrate(batches) first."
-        )
-    z = _pre_activations(sae, x)
-    code = packed(z.masked_fill(z <= sae.threshold, 0.0))
-    return code._replace(values=code.values / sae.input_scale)
+        Raises ValueError before calibration.
+        """
+        if self.threshold.isnan():
+            raise ValueError(
+                f"this {self.config.architecture} SAE has no inference threshold yet. It is set "
+                "from calibration activations. Call calibrate(batches) first."
+            )
+        z = self._pre_activations(x)
+        code = packed(z.masked_fill(z <= self.threshold, 0.0))
+        return code._replace(values=code.values / self.input_scale)
 
+    def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
+        """Reconstruction and AuxK on activations x (n, d)."""
+        scaled = self.scaled(x)
+        centred = scaled - self.b_dec.detach()
+        count = len(scaled) * self.config.k_at(context.progress)
+        code = linear_batch_topk(centred, self.W_enc, self.training_bias(), count)
+        activity = activity_of(code.columns, code.values.detach(), n=len(scaled), f=self.n_latents)
+        loss, error = self.reconstruction_of(scaled, code, context)
+        return with_auxk(
+            self, loss, centred=centred, error=error, activity=activity, context=context
+        ), activity
 
-@torch.no_grad()
-def calibrate_threshold(sae: Sae, batches: Iterable[torch.Tensor]) -> None:
-    """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
-    solved = solve_threshold(lambda x: _pre_activations(sae, x), batches, sae.config.k)
-    sae.threshold.copy_(solved)
+    def reconstruction_of(
+        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
+    ) -> tuple[LossTerms, torch.Tensor]:
+        """The loss without AuxK on s x (n, d), and the whole code's error s x − s x̂ (n, d)."""
+        raise NotImplementedError
 
+    @torch.no_grad()
+    def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
+        """Moves the training estimate of θ towards the batch's smallest kept value."""
+        usable = healthy & activity.smallest.isfinite()
+        step = torch.where(usable, 1 - self.config.threshold_beta, 0.0)
+        smallest = torch.where(usable, activity.smallest, 0.0)
+        self.threshold_sum.lerp_(smallest, step)
+        self.threshold_weight.lerp_(torch.ones_like(step), step)
 
-@torch.no_grad()
-def move_estimate(sae: Sae, activity: Activity, healthy: torch.Tensor) -> None:
-    """Moves the training estimate of θ towards the batch's smallest kept value."""
-    usable = healthy & activity.smallest.isfinite()
-    step = torch.where(usable, 1 - sae.config.threshold_beta, 0.0)
-    smallest = torch.where(usable, activity.smallest, 0.0)
-    sae.threshold_sum.lerp_(smallest, step)
-    sae.threshold_weight.lerp_(torch.ones_like(step), step)
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
+        """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
+        self.threshold.copy_(solve_threshold(self._pre_activations, batches, self.config.k))
 
-
-def estimated_threshold(sae: Sae) -> torch.Tensor:
-    """Bias-corrected moving average of each batch's smallest kept value, 0-d; NaN if none."""
-    return sae.threshold_sum / sae.threshold_weight
-
-
-def _pre_activations(sae: Sae, x: torch.Tensor) -> torch.Tensor:
-    return linear(sae.centred(x), sae.W_enc, sae.b_enc)
+    def _pre_activations(self, x: torch.Tensor) -> torch.Tensor:
+        return linear(self.centred(x), self.W_enc, self.b_enc)

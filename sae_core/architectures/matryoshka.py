@@ -20,20 +20,16 @@ contribution while training); threshold and inference as in BatchTopK.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from sae_kernels import ragged_decode, ragged_nested_decode_loss
+from sae_kernels import RaggedCode, ragged_decode, ragged_nested_decode_loss
 
-from sae_core import batch_selection
-from sae_core.auxk import with_auxk
-from sae_core.batch_selection import BatchSelectionConfig
-from sae_core.code import SparseCode
+from sae_core.batch_selection import BatchSelectionConfig, BatchSelectionSae
 from sae_core.draws import generator
-from sae_core.loss_terms import Activity, LossTerms
+from sae_core.loss_terms import LossTerms
 from sae_core.prefixes import (
     power_cumulative,
     power_lengths,
@@ -41,7 +37,6 @@ from sae_core.prefixes import (
     weights_on_lengths,
 )
 from sae_core.reconstruction import minimised_mean
-from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
 _SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)
@@ -117,48 +112,25 @@ class MatryoshkaConfig(BatchSelectionConfig):
             )
 
 
-class MatryoshkaSae(Sae):
+class MatryoshkaSae(BatchSelectionSae):
     """Matryoshka with AuxK and a calibrated inference threshold."""
 
     config: MatryoshkaConfig
 
-    def __init__(self, config: MatryoshkaConfig, *, width: int) -> None:
-        super().__init__(config, width=width)
-        batch_selection.add_threshold(self)
-
-    @property
-    def estimated_threshold(self) -> torch.Tensor:
-        """Bias-corrected moving average of each batch's smallest kept value, 0-d; NaN if none."""
-        return batch_selection.estimated_threshold(self)
-
-    def encode(self, x: torch.Tensor) -> SparseCode:
-        """All latents above θ of each token, raw units; raises ValueError before calibrate."""
-        return batch_selection.encode_above_threshold(self, x)
-
-    def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
-        """The prefixes' reconstructions and AuxK on activations x (n, d)."""
-        scaled = self.scaled(x)
-        centred, code, activity = batch_selection.select(self, scaled, context)
-        weights = prefix_weights(code, self._cumulative(context).to(x.device))
+    def reconstruction_of(
+        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
+    ) -> tuple[LossTerms, torch.Tensor]:
+        """The prefixes' squared errors, weighed."""
+        weights = prefix_weights(code, self._cumulative(context).to(scaled.device))
         nested = ragged_nested_decode_loss(scaled, code, self.W_dec, self.b_dec, *weights)
         with torch.no_grad():
             error = scaled - ragged_decode(code, self.W_dec, self.b_dec)
         terms = {
-            "reconstruction": error.square().sum() / len(x),
+            "reconstruction": error.square().sum() / len(scaled),
             "prefixes": nested.detach().mean(),
         }
-        loss = LossTerms(minimised_mean(nested, scaled, self.config.loss_scale, context), terms)
-        return with_auxk(
-            self, loss, centred=centred, error=error, activity=activity, context=context
-        ), activity
-
-    def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
-        """Moves the training estimate of the threshold."""
-        batch_selection.move_estimate(self, activity, healthy)
-
-    def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
-        """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
-        batch_selection.calibrate_threshold(self, batches)
+        total = minimised_mean(nested, scaled, self.config.loss_scale, context)
+        return LossTerms(total, terms), error
 
     def _cumulative(self, context: TrainingContext) -> torch.Tensor:
         """The step's cumulative weight of prefix lengths (f + 1,), keyed by seed and step."""
