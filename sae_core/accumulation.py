@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sae_core.draws import sent
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.sae import Sae
 from sae_core.training_context import Survey, TrainingContext
@@ -110,7 +111,7 @@ def _survey(sae: Sae, x: torch.Tensor, context: TrainingContext) -> Survey:
         means.append(terms.error.mean(0))
         sizes.append(len(part))
         spread = spread + (terms.error - means[-1]).square().sum()
-    weights = torch.tensor(sizes, dtype=means[0].dtype, device=x.device)
+    weights = sent(torch.tensor(sizes, dtype=means[0].dtype), x.device)
     centres = torch.stack(means)
     mean = weights @ centres / len(x)
     return Survey(fired, spread + weights @ (centres - mean).square().sum(1), len(x))

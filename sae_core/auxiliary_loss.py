@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-from sae_kernels import linear_topk, sparse_decode
+from sae_kernels import linear_masked_topk, sparse_decode
 
 from sae_core.sae import Sae
-
-_SHAPE_STEP = 256
 
 
 def auxk_width(width: int) -> int:
@@ -28,33 +26,23 @@ def auxk_loss(
 ) -> torch.Tensor:
     """‖e − ê‖² / ‖e − ē‖² over the batch, ê the dead latents' reconstruction of the error e.
 
-    ê = Σ over the k_aux largest pre-activations among `dead` (m,), after ReLU, without a bias.
+    ê = Σ over the k_aux largest pre-activations among `dead` (f,) bool, after ReLU, without a bias.
     `centred` (n, d) detached encoder inputs, `error` (n, d) = s x − s x̂, taken as a constant.
     `spread` 0-d is the denominator where it is not the batch's own.
     0 where no latent is dead or the error does not vary. Gradient reaches encoder and decoder.
+    On a device nothing waits for the number of dead latents: sizes depend on k_aux alone.
     Reference: Gao et al., "Scaling and evaluating sparse autoencoders" (2024), appendix A.2.
     """
-    if dead.numel() == 0:
-        return error.new_zeros(())
-    error, k = error.detach(), min(k_aux, dead.numel())
-    dead, unused = _filled_up(dead)
-    bias = sae.training_bias()[dead].masked_fill(unused, -torch.inf)
-    indices, values = linear_topk(centred, sae.W_enc[dead], bias, k)
-    guess = sparse_decode(indices, values, sae.W_dec[dead], error.new_zeros(error.shape[1]))
+    error, k = error.detach(), min(k_aux, len(dead))
+    if dead.device.type == "cpu":  # where counting them waits for nothing
+        k = min(k, int(dead.sum()))
+        if k == 0:
+            return error.new_zeros(())
+    indices, values = linear_masked_topk(centred, sae.W_enc, sae.training_bias(), dead, k)
+    guess = sparse_decode(indices, values, sae.W_dec, error.new_zeros(error.shape[1]))
     left = (error - guess).square().sum()
     if spread is None:
         spread = (error - error.mean(0)).square().sum()
     varies = spread > 0
-    return torch.where(varies, left / torch.where(varies, spread, 1.0), 0.0)
-
-
-def _filled_up(dead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The latents, the last one repeated up to a multiple of 256, and which are repeats.
-
-    The number of dead latents changes from step to step, and product libraries keep code for
-    every shape that they meet: 600 MB after 1,500 of them (oneDNN 3.12).
-    """
-    number = dead.numel()
-    full = -(-number // _SHAPE_STEP) * _SHAPE_STEP
-    filled = torch.cat([dead, dead[-1:].expand(full - number)])
-    return filled, torch.arange(full, device=dead.device) >= number
+    share = left / torch.where(varies, spread, 1.0)
+    return torch.where(varies & dead.any(), share, 0.0)

@@ -29,6 +29,8 @@ class SaeConfig(BaseModel):
     no_resampling: ClassVar[str | None] = None
     needs_whole_batch: ClassVar[str | None] = None
     float32_only: ClassVar[str | None] = "its products know no other precision"
+    # Why the host waits for the device in every training step; none where it never does.
+    waits_in_steps: ClassVar[str | None] = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

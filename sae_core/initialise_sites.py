@@ -35,7 +35,8 @@ def initialise_sites(
     read, written = ([statistics[i] for i in part] for part in (sae.reads, sae.writes))
     sae.input_scale.copy_(_per_column(read))
     sae.output_scale.copy_(_per_column(written))
-    sae.b_dec.copy_(torch.cat([centre(sae.config, one) for one in written]) * sae.output_scale)
+    centres = torch.cat([centre(sae.config, one) for one in written])
+    sae.b_dec.copy_(centres.to(sae.output_scale) * sae.output_scale)
     sae.W_dec.copy_(_directions(sae, seed=seed, init_rows=init_rows))
     rows = sae.W_dec
     if sae.config.encoder_init == "independent":

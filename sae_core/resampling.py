@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import normalize
 
-from sae_core.draws import generator
+from sae_core.draws import generator, sent
 from sae_core.sae import Sae
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Resampler:
         """Takes in a step's scaled inputs (n, d) with their losses (n,); 0 is never drawn."""
         draws = torch.rand(len(losses), generator=generator(seed, "resampling", step=step))
         noise = -torch.log(-torch.log(draws.clamp(min=torch.finfo(draws.dtype).tiny)))
-        keys = 2 * losses.log() + noise.to(losses.device)
+        keys = 2 * losses.log() + sent(noise, losses.device)
         keys = torch.where(keys.isnan(), -torch.inf, keys)
         best = torch.cat([self.keys, keys]).topk(len(self.keys))
         self.keys.copy_(best.values)

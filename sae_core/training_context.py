@@ -46,16 +46,18 @@ class TrainingContext:
     batch: int | None = None
     language_model: ReadingModel | None = None
 
-    def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor:
-        """Latents (m,) that are dead once this batch of n tokens, where `fired` fired, counts.
+    def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor | None:
+        """Which latents (f,) bool are dead once this batch of n tokens, with `fired` (f,), counts.
 
-        With a survey, the batch is the surveyed one.
+        None where none can be: before the first window has passed, and on the CPU, where looking
+        waits for nothing, where none is. With a survey, the batch is the surveyed one.
         """
         if self.survey is not None:
             fired, n = self.survey.fired, self.survey.n
         if self.tokens_seen + n < self.dead_window:
-            return fired.new_empty(0, dtype=torch.int64)
-        return (advanced(self.since_fired, fired, n) >= self.dead_window).nonzero().view(-1)
+            return None
+        dead = advanced(self.since_fired, fired, n) >= self.dead_window
+        return None if dead.device.type == "cpu" and not dead.any() else dead
 
     def residual_spread(self, error: torch.Tensor) -> torch.Tensor:
         """Σ_n ‖e − ē‖² of the detached residuals e (n, d); with a survey, their share of its own.

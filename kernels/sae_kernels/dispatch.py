@@ -15,6 +15,7 @@ from types import ModuleType
 import torch
 
 FORMS = ("reference", "cpu", "fused")
+MADE_FOR = {"cuda": "fused", "cpu": "cpu"}  # device -> form
 FUSED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 _chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
@@ -45,7 +46,7 @@ def implementation(op: str, tensor: torch.Tensor) -> ModuleType:
     """
     form = _chosen.get()
     if form is None:
-        made_for = {"cuda": "fused", "cpu": "cpu"}.get(tensor.device.type, "reference")
+        made_for = MADE_FOR.get(tensor.device.type, "reference")
         form = made_for if made_for in forms(op) else "reference"
     elif form not in forms(op):
         raise ValueError(

@@ -41,7 +41,11 @@ def scored(tokens: Tensor, documents: Tensor, special_ids: Iterable[int]) -> Ten
 
 def special_positions(tokens: Tensor, special_ids: Iterable[int]) -> Tensor:
     """Where special tokens are: (b, t) bool. Every edit leaves these positions untouched."""
-    return torch.isin(tokens, torch.tensor(sorted(special_ids), device=tokens.device))
+    found = torch.zeros_like(tokens, dtype=torch.bool)
+    # One by one: a list of ids sent to a device would wait for what it is doing.
+    for one in special_ids:
+        found |= tokens == one
+    return found
 
 
 def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:

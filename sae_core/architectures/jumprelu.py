@@ -151,7 +151,10 @@ class JumpReluSae(Sae):
         total = total + ramp * config.sparsity * terms[config.penalty]
         if config.dead_weight:
             dead = context.dead_latents(activity.fired, len(x))
-            terms["dead"] = (theta[dead] - z[:, dead]).relu().sum() / len(x)
+            short = (
+                z.new_zeros(()) if dead is None else (theta - z).relu().sum(0) @ dead.to(z.dtype)
+            )
+            terms["dead"] = short / len(x)
             total = total + config.dead_weight * terms["dead"]
         return LossTerms(total, terms, error.detach()), activity
 

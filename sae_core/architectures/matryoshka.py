@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from sae_kernels import RaggedCode, ragged_decode, ragged_nested_decode_loss
 
 from sae_core.batch_selection import BatchSelectionConfig, BatchSelectionSae
-from sae_core.draws import generator
+from sae_core.draws import generator, sent
 from sae_core.loss_terms import LossTerms
 from sae_core.prefixes import (
     power_cumulative,
@@ -121,7 +121,7 @@ class MatryoshkaSae(BatchSelectionSae):
         self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
     ) -> tuple[LossTerms, torch.Tensor]:
         """The prefixes' squared errors, weighed."""
-        weights = prefix_weights(code, self._cumulative(context).to(scaled.device))
+        weights = prefix_weights(code, sent(self._cumulative(context), scaled.device))
         nested = ragged_nested_decode_loss(scaled, code, self.W_dec, self.b_dec, *weights)
         with torch.no_grad():
             error = scaled - ragged_decode(code, self.W_dec, self.b_dec)

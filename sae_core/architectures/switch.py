@@ -43,6 +43,9 @@ class SwitchConfig(ActiveLatentsConfig):
         "latent made of it does not belong to"
     )
     needs_whole_batch: ClassVar[str | None] = "its load balance multiplies means over a batch"
+    # One product per group as large as the group: sizes known beforehand would need room for every
+    # token in every group, or for twice the tokens where groups are cut into parts.
+    waits_in_steps: ClassVar[str | None] = "how many tokens chose each expert decides its products"
     architecture: Literal["switch"] = Field("switch", description="Switch, mixture of experts.")
     n_experts: int = Field(
         8, ge=2, description="E: blocks of n_latents / E latents, an always-on one among them."
@@ -183,7 +186,7 @@ class SwitchSae(Sae):
         """
         (n, n_chosen), width = routing.experts.shape, self.config.expert_width
         order = routing.experts.reshape(-1).argsort(stable=True)
-        sizes = torch.bincount(routing.experts.reshape(-1), minlength=self.config.n_experts)
+        sizes = _counts(routing.experts, self.config.n_experts)
         groups = order.div(n_chosen, rounding_mode="floor").split(sizes.tolist())
         # One split of each parameter: slices would make a gradient of the whole for every expert.
         blocks = self.W_enc.view(-1, width, self.width).unbind(0)
@@ -208,9 +211,14 @@ class SwitchSae(Sae):
 def load_balance(routing: Routing) -> torch.Tensor:
     """E_r Σ_j f_j P_j, 0-d: 1 where experts are chosen alike, up to E_r where one takes all."""
     n_routed = routing.probabilities.shape[1]
-    counts = torch.bincount(routing.chosen.reshape(-1), minlength=n_routed)
+    counts = _counts(routing.chosen, n_routed)
     shares = counts.to(routing.probabilities.dtype) / routing.chosen.numel()
     return n_routed * (shares * routing.probabilities.mean(0)).sum()
+
+
+def _counts(experts: torch.Tensor, n_experts: int) -> torch.Tensor:
+    """How often each expert was chosen (E,); a library's bincount would wait for its length."""
+    return (experts.reshape(-1, 1) == torch.arange(n_experts, device=experts.device)).sum(0)
 
 
 CONFIG = SwitchConfig

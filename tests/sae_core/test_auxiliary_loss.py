@@ -19,6 +19,13 @@ def sae_and_batch():
     return sae, TOY.sample(64, step=0)
 
 
+def only(n_latents: int, *latents: int) -> torch.Tensor:
+    """The mask of these latents."""
+    mask = torch.zeros(n_latents, dtype=torch.bool)
+    mask[list(latents)] = True
+    return mask
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [(1, 1), (2, 1), (128, 64), (96, 64), (100, 64), (768, 512), (4096, 2048)],
@@ -29,14 +36,14 @@ def test_the_default_number_is_the_power_of_two_nearest_half_the_width(width, ex
 
 def test_no_dead_latents_cost_nothing():
     sae, x = sae_and_batch()
-    loss = auxk_loss(sae, x, x, dead=torch.empty(0, dtype=torch.int64), k_aux=4)
+    loss = auxk_loss(sae, x, x, dead=only(16), k_aux=4)
     assert loss == 0
     assert not loss.requires_grad
 
 
 def test_a_constant_error_gives_zero_and_finite_gradients():
     sae, x = sae_and_batch()
-    loss = auxk_loss(sae, sae.scaled(x), torch.ones_like(x), dead=torch.arange(4), k_aux=2)
+    loss = auxk_loss(sae, sae.scaled(x), torch.ones_like(x), dead=only(16, *range(4)), k_aux=2)
     assert loss == 0
     gradients = torch.autograd.grad(loss, [sae.W_enc, sae.W_dec])
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -44,12 +51,12 @@ def test_a_constant_error_gives_zero_and_finite_gradients():
 
 def test_it_trains_encoder_and_decoder_of_dead_latents_alone():
     sae, x = sae_and_batch()
-    dead = torch.tensor([3, 8, 11])
+    dead = (3, 8, 11)
     scaled = sae.scaled(x)
-    loss = auxk_loss(sae, scaled - sae.b_dec.detach(), scaled, dead=dead, k_aux=2)
+    loss = auxk_loss(sae, scaled - sae.b_dec.detach(), scaled, dead=only(16, *dead), k_aux=2)
     for gradient in torch.autograd.grad(loss, [sae.W_enc, sae.b_enc, sae.W_dec]):
         moved = gradient.view(16, -1).abs().sum(1).nonzero().view(-1)
-        assert moved.tolist() == dead.tolist()
+        assert moved.tolist() == list(dead)
 
 
 def test_more_dead_latents_than_one_shape_holds_are_all_used_and_none_beside_them():
@@ -58,7 +65,7 @@ def test_more_dead_latents_than_one_shape_holds_are_all_used_and_none_beside_the
     dead, x = torch.arange(40, 500), TOY.sample(256, step=0)
     scaled = sae.scaled(x)
     centred = scaled - sae.b_dec.detach()
-    loss = auxk_loss(sae, centred, scaled, dead=dead, k_aux=460)
+    loss = auxk_loss(sae, centred, scaled, dead=only(600, *range(40, 500)), k_aux=460)
     guess = (centred @ sae.W_enc[dead].T + sae.b_enc[dead]).relu() @ sae.W_dec[dead]
     expected = (scaled - guess).square().sum() / (scaled - scaled.mean(0)).square().sum()
     torch.testing.assert_close(loss, expected)
@@ -78,9 +85,9 @@ def test_a_perfect_guess_gives_zero_and_no_guess_at_least_one():
         sae.W_dec.copy_(torch.eye(32)[:16])
     error = torch.zeros(64, 32)
     error[:, :4] = torch.rand(64, 4, generator=torch.Generator().manual_seed(0))
-    perfect = auxk_loss(sae, error, error, dead=torch.arange(4), k_aux=4)
+    perfect = auxk_loss(sae, error, error, dead=only(16, *range(4)), k_aux=4)
     assert float(perfect.detach()) == pytest.approx(0, abs=1e-6)
-    silent = auxk_loss(sae, -error, error, dead=torch.arange(4), k_aux=4)
+    silent = auxk_loss(sae, -error, error, dead=only(16, *range(4)), k_aux=4)
     assert silent >= 1
 
 

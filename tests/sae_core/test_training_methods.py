@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sae_core.architectures import config_class, names
 from sae_core.checkpoint import restore_trainee, trainee_to_bytes
@@ -114,46 +113,6 @@ def test_together_equals_alone_bit_for_bit(n_sites):
     for trainee, fresh in zip(together, group(), strict=True):
         list(train([fresh], batches(name), report_every=5))
         assert same_bits(trainee.state(), fresh.state()), trainee.name
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses what makes the host wait for the device."""
-
-    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        assert name not in self.WAITING, f"{name} waits for the device"
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("method", [m for m in METHODS if knows("relu", m)])
-def test_no_method_waits_for_the_device(method):
-    trainee = trainee_of("relu", method)
-    with NoWaiting():
-        for step in range(STEPS):
-            trainee.step(TOY.sample(64, step=step))
-
-
-DENSE = [n for n in names() if not issubclass(config_class(n), ActiveLatentsConfig)]
-
-
-@pytest.mark.parametrize("name", DENSE)
-def test_no_architecture_with_dense_codes_waits_for_the_device(name):
-    """On the CPU the selections of sparse ones may; thresholds and penalties do not."""
-    settings = {"n_latents": 48, "tokens": STEPS * 64, "batch_size": 64} | JUDGES[name].SETTINGS
-    made = config_class(name)(**settings)
-    inputs, judge = brute_force.toy_inputs, JUDGES[name]
-    trainee = inputs.trainee(judge, TOY, made, name="a", seed=0)
-    stream = [inputs.sample(judge, TOY, 64, step=step) for step in range(STEPS)]
-    with NoWaiting():
-        for batch in stream:
-            trainee.step(batch)
-
-
-def test_a_planted_wait_is_found():
-    with NoWaiting(), pytest.raises(AssertionError, match="waits for the device"):
-        float(torch.ones(()))
 
 
 @pytest.mark.parametrize("name", names())

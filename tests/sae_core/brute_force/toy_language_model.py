@@ -26,7 +26,7 @@ class ToyLanguageModel:
         return (x @ self.to_logits.to(x.dtype)).log_softmax(1), later
 
     def replaced(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.arange(len(x)) % 8 != 7
+        return torch.arange(len(x), device=x.device) % 8 != 7
 
     def read(self, batch: torch.Tensor) -> Reading:
         replaced = self.replaced(batch)
