@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -167,17 +167,33 @@ def _note(members: Sequence[Member], news: TrainReport, clock: _Clock) -> None:
     `tokens_per_second` is the pass's: tokens that every member saw, per second of them all.
     """
     elapsed, waited = clock.lap()
+    numbers = read_at_once(news.metrics)
     for member in members:
         if member.run.name not in news.metrics:
             continue
         member.seconds += elapsed
         member.wait_seconds += waited
-        values = {name: float(value) for name, value in news.metrics[member.run.name].items()}
+        values = numbers[member.run.name]
         values["wait_share"] = waited / elapsed if elapsed else 0.0
         tokens = news.tokens - member.told_tokens
         values["tokens_per_second"] = tokens / elapsed if elapsed else math.nan
         member.told_tokens = news.tokens
         member.curve = member.curve.extended(news.step, news.tokens, values)
+
+
+def read_at_once(
+    metrics: Mapping[str, Mapping[str, torch.Tensor | float]],
+) -> dict[str, dict[str, float]]:
+    """Measurements by trainee and name as floats: the one time a report waits for the device."""
+    measured = [
+        (trainee, name, value) for trainee, own in metrics.items() for name, value in own.items()
+    ]
+    on_device = [value.float() for *_, value in measured if isinstance(value, torch.Tensor)]
+    read = iter(torch.stack(on_device).tolist() if on_device else ())
+    numbers: dict[str, dict[str, float]] = {trainee: {} for trainee in metrics}
+    for trainee, name, value in measured:
+        numbers[trainee][name] = next(read) if isinstance(value, torch.Tensor) else value
+    return numbers
 
 
 def _report_every(members: Sequence[Member]) -> int:
