@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -29,6 +31,8 @@ class SaeConfig(BaseModel):
     no_resampling: ClassVar[str | None] = None
     needs_whole_batch: ClassVar[str | None] = None
     float32_only: ClassVar[str | None] = "its products know no other precision"
+    # Settings of other architectures that one may look for here, and why there are none.
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # Why the host waits for the device in every training step; none where it never does.
     waits_in_steps: ClassVar[str | None] = None
 

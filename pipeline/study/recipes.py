@@ -52,7 +52,9 @@ def _refuse_foreign(where: str, field: str, given: str) -> None:
     configs = {name: architectures.config_class(name) for name in architectures.names()}
     owners = [name for name, config in configs.items() if field in config.model_fields]
     if owners:
+        why = configs[given].refused.get(field)
         raise StudyError(
-            f"{where}: architecture {given!r} has no {field!r}. It is a setting of "
+            f"{where}: architecture {given!r} has no {field!r}{f': {why}' if why else ''}. It is a "
+            "setting of "
             f"{', '.join(owners)}. Remove it, or choose one of these."
         )

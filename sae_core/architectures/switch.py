@@ -18,6 +18,8 @@ data as evenly and leaves gates their size; no AuxK, as in the paper's code.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -34,9 +36,18 @@ from sae_core.reconstruction import loss_unit, reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
 
+_NO_AUXK = (
+    "AuxK picks among all dead latents, and a token is multiplied with those of its experts alone: "
+    "the others would learn from tokens that the router does not send them"
+)
+
 
 class SwitchConfig(ActiveLatentsConfig):
     """Switch's configuration."""
+
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"auxk_weight": _NO_AUXK, "k_aux": _NO_AUXK}
+    )
 
     no_resampling: ClassVar[str | None] = (
         "inputs are drawn for all latents alike, and the router may send one to experts that the "

@@ -17,6 +17,10 @@ SMALL = {"n_latents": 64, "tokens": 10_000}
             r"of .*topk.*Remove it, or choose",
         ),
         ({"architecture": "topk", "k": 4, "l1": 1.0}, "'topk' has no 'l1'.*setting of .*relu"),
+        (
+            {"architecture": "switch", "k": 4, "auxk_weight": 0.1},
+            "'switch' has no 'auxk_weight': AuxK picks among .*the router does not send them. It is a",
+        ),
         ({"architecture": "relu", "l2": 1.0}, "unknown key 'l2'"),
         (
             {"architecture": "batch_topk", "k": 4, "micro_batch": 16},
