@@ -39,8 +39,10 @@ def initialise(
     sae.W_enc.copy_(rows * sae.encoder_gain())
     sae.b_enc.zero_()
     sae.initialise_rest(seed=seed)
+    sae.fit_start(init_rows)
     if sae.config.encoder_scale == "calibrated":
         sae.W_enc.mul_(_size_ratio(sae, init_rows))
+        sae.fit_start(init_rows)
 
 
 def check_varies(statistics: SourceStatistics) -> None:

@@ -108,6 +108,9 @@ class Sae(nn.Module):
     def initialise_rest(self, *, seed: int) -> None:
         """Sets the parameters that an architecture adds, after the shared ones; 0 by default."""
 
+    def fit_start(self, rows: torch.Tensor | None) -> None:
+        """Sets, last of all, what the start takes from calibration rows (m, d) in raw units."""
+
     def encoder_gain(self) -> float:
         """Norm of the encoder's rows at the start."""
         return 1.0

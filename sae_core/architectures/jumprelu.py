@@ -17,7 +17,10 @@ with log θ and Adam a step moves θ by at most the share lr of itself, and smal
 the window is on z itself (the paper's: on ReLU(z), where all z <= 0 stand at one place); a
 penalty's jump at θ is taken as it is (tanh(c θ); the update: c θ times the mean slope of tanh);
 decoder rows are unit vectors also with tanh (the update: free, weighed by their norms); the
-pre-activation loss is for dead latents alone (the update: for all); units are E‖s x‖² = d.
+pre-activation loss is for dead latents alone (the update: for all); with `target_l0` thresholds
+start where that L0 is reached already (the paper: at one small value, from which a short run does
+not come down, for a step moves θ by about lr at most; so with `step`, where no L0 is known: state
+`threshold_init` for short runs); units are E‖s x‖² = d.
 """
 
 from __future__ import annotations
@@ -31,15 +34,17 @@ from torch import nn
 from torch.nn.functional import linear
 
 from sae_core.code import SparseCode
-from sae_core.config import SaeConfig
+from sae_core.config import CALIBRATED_ROWS, SaeConfig
 from sae_core.l0_penalty import check_target, l0_penalty
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
+from sae_core.threshold_start import shared_out
 from sae_core.training_context import TrainingContext
 
+_START = 0.05
 # Defaults that belong to a penalty; what a configuration says itself goes before.
 _OF_PENALTY: dict[str, dict[str, Any]] = {
     "tanh": {
@@ -78,10 +83,11 @@ class JumpReluConfig(SaeConfig):
     tanh_scale: float | None = Field(
         None, gt=0, description="c in tanh(c a), for penalty tanh alone, there 4 (as its paper)."
     )
-    threshold_init: float = Field(
-        0.05,
+    threshold_init: float | None = Field(
+        None,
         ge=0,
-        description="θ at the start (paper: 1e-3 at E‖x‖² = 1, here 1e-3 · sqrt(d); tanh: 0.1).",
+        description="θ at the start; none: with target_l0 where each latent fires on its share of "
+        "calibration rows, else 0.05 (paper: 1e-3 at E‖x‖² = 1, here 1e-3 · sqrt(d); tanh: 0.1).",
     )
     bandwidth: float = Field(
         0.05,
@@ -95,6 +101,16 @@ class JumpReluConfig(SaeConfig):
         0.0, ge=0, description="λ_P, weight of dead latents' pre-activation loss (tanh: 3e-6)."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the mean gradient.")
+
+    @property
+    def starts_at_target(self) -> bool:
+        """Whether thresholds start where the L0 that is aimed at is reached."""
+        return self.threshold_init is None and self.target_l0 is not None
+
+    @property
+    def init_rows(self) -> int:
+        """Calibration rows that the start is made from, thresholds too."""
+        return max(super().init_rows, CALIBRATED_ROWS if self.starts_at_target else 0)
 
     @property
     def looks_at_dead_latents(self) -> bool:
@@ -127,7 +143,8 @@ class JumpReluSae(Sae):
 
     def __init__(self, config: JumpReluConfig, *, width: int) -> None:
         super().__init__(config, width=width)
-        self.threshold = nn.Parameter(torch.full((config.n_latents,), config.threshold_init))
+        start = _START if config.threshold_init is None else config.threshold_init
+        self.threshold = nn.Parameter(torch.full((config.n_latents,), start))
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents above their threshold: indices and values (n, largest number), raw units."""
@@ -162,6 +179,13 @@ class JumpReluSae(Sae):
     def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
         """Sets thresholds back to at least 0 after a step."""
         self.threshold.clamp_(min=0)
+
+    def fit_start(self, rows: torch.Tensor | None) -> None:
+        """Thresholds at which the L0 that is aimed at is reached."""
+        if self.config.starts_at_target:
+            target = self.config.target_l0
+            assert target is not None
+            self.threshold.copy_(shared_out(self, rows, target))
 
     def encoder_gain(self) -> float:
         """As for ReLU: about half of random latents are active."""

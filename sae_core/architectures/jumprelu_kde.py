@@ -19,7 +19,7 @@ A latent that is started anew keeps the old one's memory, which fades over M tok
 Reference: Rajamanoharan et al., "Jumping ahead" (2024), section 3 and appendix B, for the gradient
 and its estimate from one batch; Silverman, "Density estimation" (1986), for the kernel.
 Ours differs: the paper estimates from one batch with one bandwidth, and averages g over both sides
-of the window instead of Δ, with an error of order ε; memory, bandwidth rule and Δ are ours.
+of the window instead of Δ, with an error of order ε; memory, bandwidth rule and Δ are ours; thresholds start as in jumprelu.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from sae_core.code import SparseCode
-from sae_core.config import SaeConfig
+from sae_core.config import CALIBRATED_ROWS, SaeConfig
 from sae_core.known_gradient import with_gradient
 from sae_core.l0_penalty import check_target, l0_penalty, l0_price
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
@@ -40,8 +40,10 @@ from sae_core.packing import packed
 from sae_core.reconstruction import minimised_mean
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
+from sae_core.threshold_start import shared_out
 from sae_core.training_context import TrainingContext
 
+_START = 0.05
 _NARROWEST = 1e-3  # share of bandwidth_max: a latent whose values hardly vary still has a window
 
 
@@ -65,8 +67,11 @@ class JumpReluKdeConfig(SaeConfig):
     target_l0: float | None = Field(
         None, gt=0, description="L0*, wanted active latents per token; for penalty target_l0 alone."
     )
-    threshold_init: float = Field(
-        0.05, ge=0, description="θ at the start (paper: 1e-3 at E‖x‖² = 1, here 1e-3 · sqrt(d))."
+    threshold_init: float | None = Field(
+        None,
+        ge=0,
+        description="θ at the start; none: with target_l0 where each latent fires on its share of "
+        "calibration rows, else 0.05 (paper: 1e-3 at E‖x‖² = 1, here 1e-3 · sqrt(d)).",
     )
     memory_tokens: int = Field(
         65_536, ge=1, description="M, tokens over which density and mean gradient are averaged."
@@ -78,6 +83,16 @@ class JumpReluKdeConfig(SaeConfig):
         0.25, gt=0, description="Largest ε: for latents that are rarely near their threshold."
     )
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the mean gradient.")
+
+    @property
+    def starts_at_target(self) -> bool:
+        """Whether thresholds start where the L0 that is aimed at is reached."""
+        return self.threshold_init is None and self.target_l0 is not None
+
+    @property
+    def init_rows(self) -> int:
+        """Calibration rows that the start is made from, thresholds too."""
+        return max(super().init_rows, CALIBRATED_ROWS if self.starts_at_target else 0)
 
     @model_validator(mode="after")
     def _settings_fit(self) -> JumpReluKdeConfig:
@@ -116,7 +131,8 @@ class JumpReluKdeSae(Sae):
 
     def __init__(self, config: JumpReluKdeConfig, *, width: int) -> None:
         super().__init__(config, width=width)
-        self.threshold = nn.Parameter(torch.full((config.n_latents,), config.threshold_init))
+        start = _START if config.threshold_init is None else config.threshold_init
+        self.threshold = nn.Parameter(torch.full((config.n_latents,), start))
         self.register_buffer("density", torch.zeros(config.n_latents))
         self.register_buffer("slope", torch.zeros(config.n_latents))
         self.register_buffer("memory_weight", torch.zeros(()))
@@ -175,6 +191,13 @@ class JumpReluKdeSae(Sae):
         self.slope.copy_(torch.where(healthy, slope, self.slope))
         self.memory_weight.copy_(torch.where(healthy, weight, self.memory_weight))
         self.threshold.clamp_(min=0)
+
+    def fit_start(self, rows: torch.Tensor | None) -> None:
+        """Thresholds at which the L0 that is aimed at is reached."""
+        if self.config.starts_at_target:
+            target = self.config.target_l0
+            assert target is not None
+            self.threshold.copy_(shared_out(self, rows, target))
 
     def encoder_gain(self) -> float:
         """As for ReLU: about half of random latents are active."""

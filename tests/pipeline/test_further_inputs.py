@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,24 +54,19 @@ class World:
 
 
 def planned(workspace: Workspace) -> Plan:
-    keys = [SaeKey.parse(key) for key in KEYS]
-    return make_plan(workspace, Registry.load(workspace), [Source.parse(SOURCE)], keys)
+    return plan_of(workspace, SOURCE, KEYS)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Made by the calls that the assets make, in their order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("further")
-    text = STUDY.replace("TEXTS", str(texts(folder / "texts")))
-    text = text.replace("[resid_post.1]", "[resid_pre.1]")
-    text = text.replace("recipes:\n", f"recipes:{RECIPES}")
-    workspace = Workspace.open(folder / "workspace")
+def plan_of(workspace: Workspace, source: str, keys: Sequence[str]) -> Plan:
+    registry, parsed = Registry.load(workspace), [SaeKey.parse(key) for key in keys]
+    return make_plan(workspace, registry, [Source.parse(source)], parsed)
+
+
+def made(workspace: Workspace, text: str, source: str, keys: Sequence[str]) -> Plan:
+    """What was planned at first; made by the calls that the assets make, in their order."""
     register(workspace, parse_study(text, "here"), yaml_text=text)
-    source = Source.parse(SOURCE)
-    pack_corpora(workspace, Registry.load(workspace), [source], report=silent)
-    plan = planned(workspace)
+    pack_corpora(workspace, Registry.load(workspace), [Source.parse(source)], report=silent)
+    plan = plan_of(workspace, source, keys)
     requested = [str(work.source) for work in plan.sources]
     harvest_requested(workspace, requested, requested, report=silent)
     for work in plan.cells:
@@ -81,7 +76,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         make_inputs(workspace, request.own, report=silent)
         request.made_by(lambda cells: train_cells(workspace, cells))
         request.made_by(lambda cells: evaluate_cells(workspace, cells))
-    yield World(workspace, plan)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("further")
+    text = STUDY.replace("TEXTS", str(texts(folder / "texts")))
+    text = text.replace("[resid_post.1]", "[resid_pre.1]")
+    text = text.replace("recipes:\n", f"recipes:{RECIPES}")
+    workspace = Workspace.open(folder / "workspace")
+    yield World(workspace, made(workspace, text, SOURCE, KEYS))
     torch.set_num_threads(threads)
 
 

@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from sae_core.architectures import config_class
+from sae_core.threshold_start import shared_out
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 
@@ -17,8 +18,9 @@ def configured(name: str = "jumprelu", **fields: object):
 
 
 def trained(name: str = "jumprelu", *, steps: int, **fields: object) -> Trainee:
-    config = configured(name, tokens=steps * 256, **fields)
-    trainee = Trainee(config, name="a", statistics=STATISTICS, seed=0)
+    config = configured(name, **({"tokens": steps * 256} | fields))
+    rows = TOY.sample(4096, step=10**6)
+    trainee = Trainee(config, name="a", statistics=STATISTICS, seed=0, init_rows=rows)
     for step in range(steps):
         trainee.step(TOY.sample(256, step=step))
     return trainee
@@ -64,6 +66,37 @@ def test_a_target_l0_is_met(name):
     trainee = trained(name, steps=300, penalty="target_l0", target_l0=5.0, sparsity=10.0)
     x = TOY.sample(2048, step=10**5)
     assert float(trainee.sae.encode(x).fired.sum(1).float().mean()) == pytest.approx(5, rel=0.2)
+
+
+@pytest.mark.parametrize("name", ["jumprelu", "jumprelu_kde"])
+def test_thresholds_start_where_every_latent_fires_on_its_share(name):
+    rows = TOY.sample(4096, step=10**6)
+    for fields in ({}, {"encoder_scale": "calibrated"}):
+        sae = trained(name, steps=0, tokens=256, penalty="target_l0", target_l0=4.0, **fields).sae
+        fires = sae.encode(rows).dense().gt(0).sum(0)
+        assert (fires == 4096 * 4 / 64).all()
+
+
+@pytest.mark.parametrize("name", ["jumprelu", "jumprelu_kde"])
+def test_a_stated_start_and_penalties_without_a_target_need_no_rows(name):
+    for fields in ({}, {"penalty": "target_l0", "target_l0": 4.0, "threshold_init": 0.3}):
+        config = configured(name, **fields)
+        assert config.init_rows == 0
+        sae = Trainee(config, name="a", statistics=STATISTICS, seed=0).sae
+        assert (sae.threshold == (config.threshold_init or 0.05)).all()
+    config = configured(name, penalty="target_l0", target_l0=4.0)
+    with pytest.raises(ValueError, match="Pass init_rows, or set threshold_init"):
+        Trainee(config, name="a", statistics=STATISTICS, seed=0)
+
+
+def test_a_latent_that_is_seldom_positive_starts_at_zero():
+    sae = trained(steps=0, tokens=256, penalty="target_l0", target_l0=4.0).sae
+    rows = TOY.sample(512, step=10**6)
+    with torch.no_grad():
+        sae.b_enc[3] = -1000.0
+    found = shared_out(sae, rows, 4.0)
+    assert found[3] == 0
+    assert (found[:3] > 0).all()
 
 
 def test_a_batch_in_parts_is_remembered_as_a_whole_one():

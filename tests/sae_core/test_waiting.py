@@ -101,6 +101,7 @@ def trainee(name: str, config: SaeConfig) -> Trainee:
         further=further,
         language_model=model,
         seed=0,
+        init_rows=torch.cat(rows, 1),
         device="meta",
     )
 

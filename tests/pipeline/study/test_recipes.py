@@ -19,7 +19,7 @@ SMALL = {"n_latents": 64, "tokens": 10_000}
         ({"architecture": "topk", "k": 4, "l1": 1.0}, "'topk' has no 'l1'.*setting of .*relu"),
         (
             {"architecture": "switch", "k": 4, "auxk_weight": 0.1},
-            "'switch' has no 'auxk_weight': AuxK picks among .*the router does not send them. It is a",
+            "'switch' has no 'auxk_weight': AuxK picks among .*that the router does not send",
         ),
         ({"architecture": "relu", "l2": 1.0}, "unknown key 'l2'"),
         (
