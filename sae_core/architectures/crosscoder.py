@@ -22,7 +22,7 @@ from torch.nn.functional import linear
 
 from sae_core.code import SparseCode
 from sae_core.config import InputKind, SaeConfig
-from sae_core.loss_terms import Activity, LossTerms
+from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.schedule import penalty_factor
@@ -94,9 +94,7 @@ class CrosscoderSae(SitesSae):
         terms = {"reconstruction": measured, "l1": penalty}
         ramp = penalty_factor(self.config.l1_warmup_share, progress=context.progress)
         total = total + ramp * self.config.l1 * penalty
-        on = dense.detach() > 0
-        activity = Activity(on.any(0), on.sum() / len(x), dense.new_full((), torch.inf))
-        return LossTerms(total, terms, error.detach()), activity
+        return LossTerms(total, terms, error.detach()), dense_activity(dense.detach())
 
     def encoder_gain(self) -> float:
         """Half of random latents are active: with this gain their sum has the input's size."""

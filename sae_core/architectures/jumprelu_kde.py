@@ -19,7 +19,8 @@ A latent that is started anew keeps the old one's memory, which fades over M tok
 Reference: Rajamanoharan et al., "Jumping ahead" (2024), section 3 and appendix B, for the gradient
 and its estimate from one batch; Silverman, "Density estimation" (1986), for the kernel.
 Ours differs: the paper estimates from one batch with one bandwidth, and averages g over both sides
-of the window instead of Δ, with an error of order ε; memory, bandwidth rule and Δ are ours; thresholds start as in jumprelu.
+of the window instead of Δ, with an error of order ε; memory, bandwidth rule and Δ are ours;
+thresholds start as in jumprelu.
 """
 
 from __future__ import annotations
