@@ -14,6 +14,7 @@ from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.packing import packed
+from sae_core.plain import Threshold
 from sae_core.sae import Sae
 from sae_core.threshold import solve_threshold
 from sae_core.training_context import TrainingContext
@@ -59,11 +60,7 @@ class BatchSelectionSae(Sae):
 
         Raises ValueError before calibration.
         """
-        if self.threshold.isnan():
-            raise ValueError(
-                f"this {self.config.architecture} SAE has no inference threshold yet. It is set "
-                "from calibration activations. Call calibrate(batches) first."
-            )
+        self._check_calibrated()
         z = self._pre_activations(x)
         code = packed(z.masked_fill(z <= self.threshold, 0.0))
         return code._replace(values=code.values / self.input_scale)
@@ -99,6 +96,19 @@ class BatchSelectionSae(Sae):
     def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
         """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
         self.threshold.copy_(solve_threshold(self._pre_activations, batches, self.config.k))
+
+    def rule(self) -> Threshold:
+        """θ for every latent, in raw units; raises ValueError before calibration."""
+        self._check_calibrated()
+        theta = (self.threshold / self.input_scale).expand(self.n_latents).clone()
+        return Threshold(theta, self.config.k)
+
+    def _check_calibrated(self) -> None:
+        if self.threshold.isnan():
+            raise ValueError(
+                f"this {self.config.architecture} SAE has no inference threshold yet. It is set "
+                "from calibration activations. Call calibrate(batches) first."
+            )
 
     def _pre_activations(self, x: torch.Tensor) -> torch.Tensor:
         return linear(self.centred(x), self.W_enc, self.b_enc)

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms
+from sae_core.plain import PlainSae, Rule
 from sae_core.training_context import TrainingContext
 
 
@@ -27,6 +28,9 @@ class Sae(nn.Module):
 
     latent_parameters = ("W_enc", "b_enc", "W_dec")
     unit_decoder = True
+    # Whether the encoder sees s x − b_dec, and why an SAE is no plain one, where it is none.
+    subtracts_bias = True
+    not_plain = "its architecture names no rule that chooses latents from z alone"
 
     def __init__(self, config: SaeConfig, *, width: int, written_width: int | None = None) -> None:
         super().__init__()
@@ -118,6 +122,27 @@ class Sae(nn.Module):
     def decoder_gain(self) -> float:
         """Norm of the decoder's rows at the start."""
         return 1.0
+
+    def rule(self) -> Rule | None:
+        """How latents are kept after training, in raw units; None where z alone does not tell."""
+        return None
+
+    @torch.no_grad()
+    def plain(self) -> PlainSae | None:
+        """The same SAE as plain data in raw units, s folded in; None where it is no plain one.
+
+        z / s = W_enc (x − b_dec / s) + b_enc / s, so biases and thresholds are divided by s.
+        """
+        rule = self.rule()
+        if rule is None:
+            return None
+        b_enc, b_dec = (bias.detach() / self.input_scale for bias in (self.b_enc, self.b_dec))
+        maps = (self.W_enc.detach().clone(), b_enc, self.W_dec.detach().clone(), b_dec)
+        return PlainSae(*maps, rule, centred=self.subtracts_bias)
+
+    def near_plain(self) -> PlainSae | None:
+        """A plain SAE that leaves out what makes this one none; None where nothing comes near."""
+        return None
 
     def dictionary(self) -> torch.Tensor:
         """The latents' unit directions (f, d), detached."""

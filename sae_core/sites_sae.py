@@ -7,6 +7,7 @@ from sae_kernels import sparse_decode
 
 from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
+from sae_core.plain import PlainSae
 from sae_core.sae import Sae
 
 
@@ -21,6 +22,9 @@ class SitesSae(Sae):
     A code's values are a / s of the first site that is written.
     Buffers: `input_scale` and `output_scale`, s_l for each column that is read and written.
     """
+
+    subtracts_bias = False
+    not_plain = "it reads and writes several sites side by side, each in a unit of its own"
 
     def __init__(
         self, config: SaeConfig, *, widths: tuple[int, ...], n_read: int, first_written: int
@@ -77,6 +81,17 @@ class SitesSae(Sae):
         """‖d_i^l‖ of each latent at each written site (f, written sites), in scaled units."""
         parts = self.W_dec.split([self._widths[i] for i in self.writes], 1)
         return torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts], 1)
+
+    @torch.no_grad()
+    def plain(self) -> PlainSae | None:
+        """The same as plain data in raw units, of one site read and one written; else None."""
+        rule = self.rule()
+        if rule is None or len(self.reads) > 1 or len(self.writes) > 1:
+            return None
+        W_enc = self.W_enc.detach() * (self.input_scale / self.unit)
+        b_enc, b_dec = (bias.detach() / self.unit for bias in (self.b_enc, self.b_dec))
+        maps = (W_enc, b_enc, self.W_dec.detach().clone(), b_dec)
+        return PlainSae(*maps, rule, centred=False)
 
     def decode(self, code: SparseCode) -> torch.Tensor:
         """Reconstructions (n, d) of a code, sites side by side, without a skip's part."""

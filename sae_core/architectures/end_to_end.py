@@ -26,6 +26,7 @@ from sae_core.code import SparseCode
 from sae_core.config import InputKind, SaeConfig
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.packing import packed
+from sae_core.plain import Relu
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
 from sae_core.training_context import TrainingContext
@@ -77,6 +78,10 @@ class EndToEndSae(Sae):
         """All latents > 0 of each token: indices and values (n, largest number), raw units."""
         code = packed(linear(self.centred(x), self.W_enc, self.b_enc).relu())
         return code._replace(values=code.values / self.input_scale)
+
+    def rule(self) -> Relu:
+        """All above 0."""
+        return Relu()
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """KL, L1 and the later sites' errors on tokens x (n, columns of the language model)."""

@@ -28,6 +28,7 @@ from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
+from sae_core.plain import Gate
 from sae_core.products import decoded, decoded_by_constants, encoded
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
@@ -63,6 +64,11 @@ class GatedSae(Sae):
         dense, _ = self._gated(linear(self.centred(x), self.W_enc))
         code = packed(dense)
         return code._replace(values=code.values / self.input_scale)
+
+    def rule(self) -> Gate:
+        """Those with an open gate."""
+        biases = (self.b_enc.detach() / self.input_scale, self.b_mag.detach() / self.input_scale)
+        return Gate(biases[0], self.r_mag.detach().clone(), biases[1])
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction, `l1` of the gates and `gate`, their reconstruction, on x (n, d)."""

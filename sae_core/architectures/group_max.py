@@ -20,6 +20,7 @@ from torch.nn.functional import linear
 from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms, activity_of
+from sae_core.plain import GroupMax
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
@@ -56,6 +57,10 @@ class GroupMaxSae(Sae):
         """The largest latent of each group: indices and values (n, k), raw units."""
         indices, values = self._largest(linear(self.centred(x), self.W_enc, self.b_enc))
         return SparseCode(indices, values / self.input_scale, self.n_latents)
+
+    def rule(self) -> GroupMax:
+        """The largest of each group."""
+        return GroupMax(self.config.k)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and AuxK on activations x (n, d)."""

@@ -38,6 +38,7 @@ from sae_core.config import CALIBRATED_ROWS, SaeConfig
 from sae_core.l0_penalty import check_target, l0_penalty
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
+from sae_core.plain import Threshold
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
@@ -151,6 +152,10 @@ class JumpReluSae(Sae):
         z = linear(self.centred(x), self.W_enc, self.b_enc)
         code = packed(z.masked_fill(z <= self.threshold.clamp(min=0), 0.0))
         return code._replace(values=code.values / self.input_scale)
+
+    def rule(self) -> Threshold:
+        """All above their own threshold."""
+        return Threshold((self.threshold.detach() / self.input_scale).clamp(min=0))
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction, the penalty by its name, and `dead` on activations x (n, d)."""

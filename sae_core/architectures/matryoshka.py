@@ -20,6 +20,7 @@ contribution while training); threshold and inference as in BatchTopK.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
@@ -30,6 +31,7 @@ from sae_kernels import RaggedCode, ragged_decode, ragged_nested_decode_loss
 from sae_core.batch_selection import BatchSelectionConfig, BatchSelectionSae
 from sae_core.draws import generator, sent
 from sae_core.loss_terms import LossTerms
+from sae_core.plain import PlainSae
 from sae_core.prefixes import (
     power_cumulative,
     power_lengths,
@@ -116,6 +118,15 @@ class MatryoshkaSae(BatchSelectionSae):
     """Matryoshka with AuxK and a calibrated inference threshold."""
 
     config: MatryoshkaConfig
+
+    def plain(self) -> PlainSae | None:
+        """The same as plain data, with the groups' sizes where prefixes are groups."""
+        made = super().plain()
+        if made is None or self.config.prefixes != "groups":
+            return made
+        ends = self.config.group_ends
+        sizes = [end - start for start, end in zip((0, *ends), ends, strict=False)]
+        return replace(made, groups=tuple(sizes))
 
     def reconstruction_of(
         self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext

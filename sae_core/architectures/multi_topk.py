@@ -21,6 +21,7 @@ from sae_kernels import linear_topk, nested_decode_loss, sparse_decode
 from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms, activity_of
+from sae_core.plain import TopK
 from sae_core.reconstruction import minimised_mean
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
@@ -56,6 +57,10 @@ class MultiTopKSae(Sae):
         """The k largest latents of each token, largest first: (n, k), raw units."""
         indices, values = linear_topk(self.centred(x), self.W_enc, self.b_enc, self.config.k)
         return SparseCode(indices, values / self.input_scale, self.n_latents)
+
+    def rule(self) -> TopK:
+        """The k largest."""
+        return TopK(self.config.k)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Both reconstructions and AuxK on activations x (n, d)."""

@@ -29,6 +29,7 @@ from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.lp_penalty import lp_penalty
 from sae_core.packing import packed
+from sae_core.plain import Relu
 from sae_core.products import decoded, encoded
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
@@ -64,6 +65,10 @@ class ReluSae(Sae):
         z = linear(self.centred(x), self.W_enc, self.b_enc)
         code = packed(z.relu())
         return code._replace(values=code.values / self.input_scale)
+
+    def rule(self) -> Relu:
+        """All above 0."""
+        return Relu()
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and penalty (`l1`, or `lp` for another p) on activations x (n, d)."""

@@ -26,6 +26,7 @@ from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import packed
+from sae_core.plain import Relu
 from sae_core.products import decoded, encoded
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
@@ -57,11 +58,16 @@ class ReluAprilSae(Sae):
 
     config: ReluAprilConfig
     unit_decoder = False
+    subtracts_bias = False
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents > 0 of each token: indices and values (n, largest number), raw units."""
         code = packed(linear(self.scaled(x), self.W_enc, self.b_enc).relu())
         return code._replace(values=code.values / self.input_scale)
+
+    def rule(self) -> Relu:
+        """All above 0."""
+        return Relu()
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and `l1`, mean_n Σ a ‖d‖, on activations x (n, d)."""

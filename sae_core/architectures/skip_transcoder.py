@@ -9,6 +9,7 @@ Ours differs: as the transcoder's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from sae_core.architectures.transcoder import TranscoderConfig, TranscoderSae
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms
+from sae_core.plain import PlainSae
 from sae_core.topk_losses import topk_losses
 from sae_core.training_context import TrainingContext
 
@@ -40,6 +42,13 @@ class SkipTranscoderSae(TranscoderSae):
     ) -> None:
         super().__init__(config, width=width, further=further)
         self.W_skip = nn.Parameter(torch.zeros(width, self.width))
+
+    @torch.no_grad()
+    def plain(self) -> PlainSae | None:
+        """The same as plain data, with the skip's map in raw units."""
+        made = super().plain()
+        scale = self.input_scale.unsqueeze(1) / self.unit
+        return made and replace(made, W_skip=self.W_skip.detach() * scale)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction of y and AuxK, x and y (n, d + d') side by side."""

@@ -32,6 +32,7 @@ from sae_core.code import SparseCode
 from sae_core.config import ActiveLatentsConfig
 from sae_core.draws import generator
 from sae_core.loss_terms import Activity, LossTerms, activity_of
+from sae_core.plain import PlainSae, TopK
 from sae_core.reconstruction import loss_unit, reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
@@ -125,6 +126,7 @@ class SwitchSae(Sae):
     """
 
     config: SwitchConfig
+    not_plain = "a router chooses each token's experts and scales their latents by its gates"
 
     def __init__(self, config: SwitchConfig, *, width: int) -> None:
         super().__init__(config, width=width)
@@ -153,6 +155,13 @@ class SwitchSae(Sae):
         routing = self.route(scaled)
         indices, values = self._code(scaled - self.b_dec, routing, self.b_enc, self.config.k)
         return SparseCode(indices, values / self.input_scale, self.n_latents)
+
+    @torch.no_grad()
+    def near_plain(self) -> PlainSae:
+        """TopK over the latents of all experts, without router and gates."""
+        b_enc, b_dec = (bias.detach() / self.input_scale for bias in (self.b_enc, self.b_dec))
+        maps = (self.W_enc.detach().clone(), b_enc, self.W_dec.detach().clone(), b_dec)
+        return PlainSae(*maps, TopK(self.config.k))
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and load balance on activations x (n, d)."""

@@ -24,6 +24,7 @@ from sae_kernels import linear_topk
 from sae_core.auxk import AuxKConfig
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms
+from sae_core.plain import TopK
 from sae_core.sae import Sae
 from sae_core.topk_losses import topk_losses
 from sae_core.training_context import TrainingContext
@@ -44,6 +45,10 @@ class TopKSae(Sae):
         """The k largest latents of each token: indices and values (n, k), raw units."""
         indices, values = linear_topk(self.centred(x), self.W_enc, self.b_enc, self.config.k)
         return SparseCode(indices, values / self.input_scale, self.n_latents)
+
+    def rule(self) -> TopK:
+        """The k largest."""
+        return TopK(self.config.k)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction and AuxK on activations x (n, d)."""

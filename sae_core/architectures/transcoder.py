@@ -25,6 +25,7 @@ from sae_core.architectures.topk import TopKConfig
 from sae_core.code import SparseCode
 from sae_core.config import InputKind
 from sae_core.loss_terms import Activity, LossTerms
+from sae_core.plain import TopK
 from sae_core.sites_sae import SitesSae
 from sae_core.topk_losses import topk_losses
 from sae_core.training_context import TrainingContext
@@ -68,6 +69,10 @@ class TranscoderSae(SitesSae):
         seen = self.scaled(x)
         indices, values = linear_topk(seen, self.W_enc, self.b_enc, self.config.k)
         return SparseCode(indices, values / self.unit, self.n_latents)
+
+    def rule(self) -> TopK:
+        """The k largest."""
+        return TopK(self.config.k)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:
         """Reconstruction of y and AuxK, x and y (n, d + d') side by side."""
