@@ -35,6 +35,8 @@ class SaeConfig(BaseModel):
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # Why the host waits for the device in every training step; none where it never does.
     waits_in_steps: ClassVar[str | None] = None
+    # Whether a code and the dictionary give the reconstruction, but for one bias for all tokens.
+    code_is_all: ClassVar[bool] = True
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -72,6 +72,8 @@ def why_not(metric: Metric, cell: Cell) -> str | None:
         return OTHER_SITES
     if isinstance(metric, TallyMetric) and metric.labelled and not cell.evaluation.probe_tokens:
         return NO_PROBES
+    if not cell.recipe.code_is_all and isinstance(metric, TallyMetric) and metric.splices:
+        return TOKENS_OWN
     return None
 
 
@@ -81,6 +83,7 @@ def no_losses(cell: Cell) -> str | None:
 
 
 DRAWN = "activations are drawn from a Gaussian: the language model predicts nothing from them"
+TOKENS_OWN = "defined for codes that need nothing of the token itself to be decoded"
 OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
 NO_PROBES = "probes are switched off: evaluation.probe_tokens is 0"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
