@@ -77,7 +77,7 @@ _SAES = Table(
         "n_latents b f: number of latents",
         "k b active latents per token, where the architecture fixes them",
         "width b",
-        "tokens b training tokens seen",
+        "tokens b training tokens seen; NULL for an imported SAE that does not say",
         "epochs d passes over the stored rows",
         "batch_size b rows of one step",
         "config_json v the recipe's full configuration",

@@ -37,6 +37,7 @@ from pipeline.language_model.load import load_language_model, load_tokenizer
 from pipeline.load_sae import load
 from pipeline.progress import Report
 from pipeline.store.activation_store import ActivationStore
+from pipeline.study.imported import origin_of
 from pipeline.study.names import Source
 from pipeline.study.registry import Cell
 from pipeline.study.variants import GAUSSIAN
@@ -51,6 +52,7 @@ from sae_core.metrics.token_metric import TokenMetric
 from sae_core.probe_text import ProbeText
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -119,17 +121,24 @@ def _candidate(workspace: Workspace, one: Evaluation, known: DocumentTables | No
         store = _store(workspace, one.cell.source, one.run.source_hash)
         return firing_frequency(sae, store.calibration())
 
-    window = one.cell.recipe.dead_window
     sae = load(one.folder)
     return Candidate(
         name=one.sae,
         sae=sae,
         metrics=_wanted(one, known),
-        dead_train=dead_when_training_ended(one.folder, one.sae_hash, dead_window=window),
+        dead_train=_dead_in_training(one),
         calibration_frequency=frequency,
         curve_tokens=one.cell.evaluation.curve_tokens,
         labels_version=one.labels_version,
     )
+
+
+def _dead_in_training(one: Evaluation) -> np.ndarray | None:
+    """Latents (f,) bool; None for an SAE that was trained elsewhere: its counters are not here."""
+    recipe = one.cell.recipe
+    if origin_of(recipe) is not None:
+        return None
+    return dead_when_training_ended(one.folder, one.sae_hash, dead_window=recipe.dead_window)
 
 
 def _measured(
@@ -196,7 +205,9 @@ def _stitching(workspace: Workspace, pairing: Pairing, *, report: Report) -> lis
 
 def _may_be_stitched(match: Match) -> bool:
     one = match.neighbours.a
+    recipes = (match.neighbours.a.cell.recipe, match.neighbours.b.cell.recipe)
     is_plain = one.cell.dictionary is None and not one.run.further
+    is_plain = is_plain and all(recipe.code_is_all for recipe in recipes)
     drawn = one.cell.source.weights.variant == GAUSSIAN
     return match.neighbours.pair == "other_width" and is_plain and not drawn
 
@@ -245,7 +256,7 @@ def _rows(
     latents = [latent_rows(one, sums.of(one)) for one in sound]
     matched = [rows for match in pairing.matches for rows in match.latent_rows()]
     of_text = [one for one in sound if one.cell.dictionary is None]
-    of_one_site = [one for one in of_text if not one.run.further]
+    of_one_site = [one for one in of_text if not one.run.further and one.cell.recipe.code_is_all]
     documents = [document_rows(one, sums.of(one)) for one in of_text]
     return {
         **site_rows((one, sums.of(one)) for one in sound),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StudyError, did_you_mean
 from pipeline.study.explain import validated
+from pipeline.study.imported import IMPORTED, imported_class
 from pipeline.study.inputs import check_names
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def recipe(name: str, fields: Any) -> SaeConfig:
             f"{did_you_mean(str(given), known)}"
         )
     own = architectures.config_class(given)
+    if IMPORTED in fields:
+        own = imported_class(own)
     for field in fields:
         if field not in own.model_fields:
             _refuse_foreign(f"{where}.{field}", str(field), given)

@@ -10,6 +10,7 @@ from pipeline.catalog.write import new_run_id, write_run
 from pipeline.study.registry import Cell
 from pipeline.training.data import TrainingData
 from pipeline.training.group import Member
+from pipeline.training.identity import Run
 from pipeline.training.record import (
     SAE_FILE,
     Done,
@@ -66,8 +67,9 @@ def _done(member: Member, store: TrainingData) -> Done:
     )
 
 
-def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, object]:
-    run, cell = member.run, member.run.cell
+def identity_row(run: Run) -> dict[str, object]:
+    """What a row of `saes` says of an SAE before it is trained."""
+    cell = run.cell
     source, recipe = cell.source, cell.recipe
     return {
         "sae": run.name,
@@ -86,13 +88,18 @@ def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, objec
         "data_seed": cell.data_seed,
         "n_latents": recipe.n_latents,
         "k": getattr(recipe, "k", None),
-        "width": store.width,
-        "tokens": done.tokens,
-        "epochs": done.epochs,
-        "batch_size": recipe.batch_size,
         "config_json": recipe.model_dump_json(),
         "commit": code_commit(),
         "package_version": package_version(),
+    }
+
+
+def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, object]:
+    return identity_row(member.run) | {
+        "width": store.width,
+        "tokens": done.tokens,
+        "epochs": done.epochs,
+        "batch_size": member.run.cell.recipe.batch_size,
         "seconds": done.seconds,
         "tokens_per_second": done.tokens_per_second,
         "wait_share": done.wait_share,

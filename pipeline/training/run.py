@@ -19,6 +19,7 @@ from pipeline.atomic import sweep_leftovers
 from pipeline.errors import CheckpointError
 from pipeline.locks import cell_lock, device_lock
 from pipeline.progress import Progress, Report, silent
+from pipeline.study.imported import refuse_training
 from pipeline.study.registry import Cell
 from pipeline.training.curve import CurveRow
 from pipeline.training.identity import Run, identify, identify_all
@@ -104,7 +105,10 @@ def training_state(workspace: Workspace, cell: Cell) -> State:
 
 def _missing(runs: Sequence[Run]) -> list[Run]:
     unique = {run.name: run for run in runs}.values()
-    return [run for run in unique if read_done(run.folder, run.sae_hash) is None]
+    missing = [run for run in unique if read_done(run.folder, run.sae_hash) is None]
+    for run in missing:
+        refuse_training(run.name, run.cell.recipe)
+    return missing
 
 
 def _device(
