@@ -11,10 +11,12 @@ def pages() -> dict[str, str]:
     """File name in docs/ -> the text it should have."""
     from pipeline.catalog import document
     from pipeline.evaluation.metrics_page import metrics_page
+    from pipeline.exchange.page import exchange_page
     from pipeline.study.architectures_page import architectures_page
 
     return {
         "architectures.md": architectures_page(),
+        "exchange.md": exchange_page(),
         "metrics.md": metrics_page(),
         "schema.md": document.page(),
     }

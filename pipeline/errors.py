@@ -30,6 +30,10 @@ class CheckpointError(UserError):
     """An SAE or training checkpoint that cannot be read."""
 
 
+class ExchangeError(UserError):
+    """An SAE that cannot be written for, or read from, another package."""
+
+
 class DiskFullError(UserError):
     """No space left where the pipeline writes."""
 

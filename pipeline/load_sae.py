@@ -27,7 +27,7 @@ def load(path: str | Path, *, workspace: str | Path | None = None) -> Sae:
     """
     from sae_core.checkpoint import sae_from_bytes
 
-    file = _file_of(_resolved(Path(path).expanduser(), workspace))
+    file = sae_file(path, workspace=workspace)
     try:
         return sae_from_bytes(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -36,6 +36,11 @@ def load(path: str | Path, *, workspace: str | Path | None = None) -> Sae:
             f"written. Put back a copy, or delete the folder {file.parent} and run the study "
             "again to train this SAE from the start."
         ) from error
+
+
+def sae_file(path: str | Path, *, workspace: str | Path | None = None) -> Path:
+    """The sae.safetensors that `load` reads for a path; raises CheckpointError where none is."""
+    return _file_of(_resolved(Path(path).expanduser(), workspace))
 
 
 def _resolved(path: Path, workspace: str | Path | None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from pipeline.plan_text import plan_json, plan_lines
 from pipeline.study.names import SaeKey, Source
 from pipeline.study.registry import Registry
 from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipeline.orchestrate.run import PlanOutcome
 
 SOME_FAILED = 1
 GOES_ON = "What was made is kept; the same command goes on from there."
@@ -50,15 +53,7 @@ def say(value: dict[str, Any]) -> None:
 
 def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
     """Runs the plan with progress; exits with 1 where something could not be made."""
-    from pipeline.cli.display import shown
-    from pipeline.orchestrate.run import run_plan
-
-    try:
-        with shown() as report:
-            outcome = run_plan(workspace, plan, report=report)
-    except KeyboardInterrupt:
-        typer.echo(f"\n{GOES_ON}", err=True)
-        raise
+    outcome = _ran(workspace, plan)
     if as_json:
         runs = [{**vars(run), "assets": list(run.assets)} for run in outcome.runs]
         say({"plan": plan_json(plan), "runs": runs, "skipped": outcome.skipped})
@@ -67,6 +62,27 @@ def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
         typer.echo(
             f"{made} of {len(outcome.runs)} runs succeeded" if outcome.runs else "all exists"
         )
+    _end_where_some_failed(outcome)
+
+
+def make_silently(workspace: Workspace, plan: Plan) -> None:
+    """The same for a command whose last word is another: nothing goes to stdout."""
+    _end_where_some_failed(_ran(workspace, plan))
+
+
+def _ran(workspace: Workspace, plan: Plan) -> PlanOutcome:
+    from pipeline.cli.display import shown
+    from pipeline.orchestrate.run import run_plan
+
+    try:
+        with shown() as report:
+            return run_plan(workspace, plan, report=report)
+    except KeyboardInterrupt:
+        typer.echo(f"\n{GOES_ON}", err=True)
+        raise
+
+
+def _end_where_some_failed(outcome: PlanOutcome) -> None:
     for run in outcome.failed:
         typer.echo(f"failed: {run.name}: {run.sentence}", err=True)
     if outcome.skipped:

@@ -1,0 +1,1 @@
+"""SAEs to and from other packages: their files, and what of ours fits into them exactly."""
