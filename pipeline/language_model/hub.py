@@ -33,7 +33,7 @@ def hub_folder(
         return cached
     from huggingface_hub import HfApi, snapshot_download
 
-    with _explained(repository, revision):
+    with explained(repository, revision):
         info = HfApi().model_info(repository, revision=revision)
         names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
         if not any(name.endswith(_SAFETENSORS) for name in names):
@@ -79,7 +79,13 @@ def _check_pickled(repository: str, names: list[str], *, safetensors_only: bool)
 
 
 @contextmanager
-def _explained(repository: str, revision: str | None) -> Iterator[None]:
+def explained(
+    repository: str, revision: str | None, *, what: str = "model", need: str = "read"
+) -> Iterator[None]:
+    """Turns what the hub's client raises in the block into UserErrors about a repository.
+
+    `what` it should hold; `need`: the access that a token must give.
+    """
     from huggingface_hub import errors
 
     where = f"{repository} at {revision}" if revision else repository
@@ -88,23 +94,30 @@ def _explained(repository: str, revision: str | None) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise UserError(
             f"{where} is gated: the hub wants to know who downloads it. Accept its terms on its "
-            "page, then put a token with read access into the variable HF_TOKEN."
+            f"page, then put a token with {need} access into the variable HF_TOKEN."
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UserError(
             f"{repository} has no revision {revision!r}. A revision is a branch, a tag or a "
-            "commit of its repository; check the model's page."
+            f"commit of its repository; check the {what}'s page."
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"{repository!r} is neither a local folder nor a model that the hub shows you. Check "
-            "the spelling; for a private model put a token into the variable HF_TOKEN."
+            f"{repository!r} is neither a local folder nor a {what} that the hub shows you. Check "
+            f"the spelling; for a private {what} put a token into the variable HF_TOKEN."
         ) from error
     except errors.HFValidationError as error:
         raise UserError(
-            f"{repository!r} is no hub id ({error}). Allowed: 'owner/name'. Check the model's path."
+            f"{repository!r} is no hub id ({error}). Allowed: 'owner/name'. Check the spelling."
         ) from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
+    except errors.HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in (401, 403):
+            raise UserError(
+                f"the hub does not let you {need} {where}. Put a token with {need} access to it "
+                "into the variable HF_TOKEN, or choose a repository of your own."
+            ) from error
+        raise UserError(_unreachable(where, error)) from error
+    except (errors.OfflineModeIsEnabled, OSError) as error:
         raise UserError(_unreachable(where, error)) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in {"httpx", "httpx2", "httpcore"}:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +29,12 @@ class Repository:
 
 @dataclass
 class FakeHub:
-    """What the hub offers, and what was asked of it."""
+    """What the hub offers, and what was asked of it; `written`: where uploads go."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    written: Path | None = None
 
 
 @contextmanager
@@ -62,6 +65,68 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
+
+    def do_POST(self) -> None:
+        path = unquote(urlparse(self.path).path)
+        self.hub.requests.append(f"POST {path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or self._chunks()
+        status, headers, answer = self._taken(path, body)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def _chunks(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return b""
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _taken(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """What the hub says to a writer; commits are folders of hub.written."""
+        if path == "/api/validate-yaml":
+            return _json({"errors": [], "warnings": []})
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return _refused(401, "Unauthorized")
+        assert self.hub.written is not None
+        if path == "/api/repos/create":
+            given = json.loads(body)
+            name = f"{given.get('organization', 'somebody')}/{given['name']}"
+            if name in self.hub.repositories:
+                return _refused(409, "Conflict")
+            empty = self.hub.written / "empty"
+            empty.mkdir(exist_ok=True)
+            self.hub.repositories[name] = Repository({"0" * 40: empty}, {"main": "0" * 40})
+            return _json({"url": f"{self.hub.url}/{name}", "name": name, "id": name})
+        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path)
+        if match is None or match[1] not in self.hub.repositories:
+            return _refused(404, "RepoNotFound")
+        if match[2] == "preupload":
+            files = json.loads(body)["files"]
+            modes = {"uploadMode": "regular", "shouldIgnore": False}
+            return _json({"files": [{"path": file["path"], **modes} for file in files]})
+        return self._committed(match[1], body)
+
+    def _committed(self, name: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        repository = self.hub.repositories[name]
+        commit = hashlib.sha1(body).hexdigest()
+        folder = self.hub.written / commit
+        shutil.copytree(repository.commits[repository.refs["main"]], folder)
+        for line in body.splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                file = folder / entry["value"]["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(base64.b64decode(entry["value"]["content"]))
+        repository.commits[commit], repository.refs["main"] = folder, commit
+        url = f"{self.hub.url}/{name}/commit/{commit}"
+        return _json({"success": True, "commitOid": commit, "commitUrl": url})
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlparse(self.path).path)
