@@ -50,7 +50,9 @@ def _line(row: dict[str, Any]) -> str:
     ends = (row["ci_low"], row["ci_high"])
     interval = "no interval" if None in ends else f"{ends[0]:.4g} to {ends[1]:.4g}"
     seeds = "1 seed" if row["n"] == 1 else f"{row['n']} seeds"
+    tokens = row["tokens"]
+    budget = "tokens not known" if tokens is None else f"{tokens:,} tokens"
     return (
-        f"  {row['verdict']}: {row['effect']:.4g} ({interval}; {seeds}, {row['tokens']:,} tokens) "
+        f"  {row['verdict']}: {row['effect']:.4g} ({interval}; {seeds}, {budget}) "
         f"{row['source']}/{row['recipe']}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.atomic import write_bytes
-from pipeline.errors import ExchangeError
+from pipeline.errors import ExchangeError, StudyError
 from pipeline.exchange.foreign import Foreign
 from pipeline.exchange.formats import format_named, format_of
 from pipeline.exchange.hosts import own_sae
@@ -17,13 +17,14 @@ from pipeline.hashing import content_hash, file_hash
 from pipeline.locks import cell_lock
 from pipeline.model_shape import check_layer, model_shape
 from pipeline.study.config import EvaluationConfig, Study
-from pipeline.study.imported import IMPORTED, Origin, imported_class
+from pipeline.study.imported import IMPORTED, Origin, imported_class, origin_of
 from pipeline.study.inputs import inputs_of, site_named
 from pipeline.study.names import SaeKey, Source, check_name
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.training.curve import Curve
 from pipeline.training.identity import Run, identify
 from pipeline.training.record import (
+    CHECKPOINT_FILE,
     SAE_FILE,
     Done,
     read_done,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sae_core.config import SaeConfig
 
 SEED = 0
+_WEIGHTS = ("*.safetensors", "*.pt")
 # Columns of `saes` that a training here fills.
 _OF_TRAINING = (
     "epochs",
@@ -65,7 +67,9 @@ class Arrival:
 
     @property
     def further_sources(self) -> tuple[Source, ...]:
-        """The source of the site that a transcoder reconstructs."""
+        """The sources of the further sites that it reads or reconstructs."""
+        if self.foreign.sae is not None:
+            return inputs_of(self.source, self.foreign.sae.config).sites
         if self.write_site is None:
             return ()
         site = site_named(self.write_site, self.source.site.layer)
@@ -91,8 +95,6 @@ def read_arrival(
     if format and not module.recognises(place.path):
         raise ExchangeError(f"{place.name} is not of format {format}. Leave --format out.")
     foreign = module.read(place.path)
-    if foreign.sae is not None and foreign.sae.config.inputs == "sites":
-        write_site = write_site or getattr(foreign.sae.config, "write_site", None)
     chosen = check_name(name or _name_of(place), "recipe")
     arrival = Arrival(place, foreign, source, chosen, write_site)
     _check_widths(registry, arrival)
@@ -111,7 +113,9 @@ def take_in(workspace: Workspace, arrival: Arrival) -> tuple[Cell, bool]:
     sae = own_sae(foreign, write_site=arrival.write_site, scale=_scale(workspace, arrival))
     recipe = _recipe(sae.config, arrival)
     inputs_of(arrival.source, recipe)
-    study = _study(Registry.load(workspace), arrival, recipe)
+    registry = Registry.load(workspace)
+    _check_name_is_free(registry, arrival.name, recipe)
+    study = _study(registry, arrival, recipe)
     register(workspace, study, yaml_text=_yaml(study))
     cell = Registry.load(workspace).cell(arrival.source, arrival.key)
     run = identify(workspace, cell)
@@ -175,11 +179,23 @@ def _recipe(config: SaeConfig, arrival: Arrival) -> SaeConfig:
 
 
 def _weights_hash(path: Path) -> str:
-    """The hash of a file, or of all files of a folder, by their names."""
+    """The hash of a file, or of a folder's files of weights, by their names."""
     if path.is_file():
         return file_hash(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
+    files = [file for kind in _WEIGHTS for file in sorted(path.glob(kind))]
+    files = [file for file in files if file.name != CHECKPOINT_FILE]
     return content_hash({file.name: file_hash(file) for file in files})
+
+
+def _check_name_is_free(registry: Registry, name: str, recipe: SaeConfig) -> None:
+    known = registry.recipes.get(name)
+    if known is not None and known != recipe:
+        origin = origin_of(known)
+        what = f"the SAE from {origin.place} for {origin.source}" if origin else "a recipe of ours"
+        raise StudyError(
+            f"the recipe's name {name!r} is taken by {what}. Names are of the whole workspace, so "
+            "that results under one name can be compared. Choose another with --as."
+        )
 
 
 def _study(registry: Registry, arrival: Arrival, recipe: SaeConfig) -> Study:

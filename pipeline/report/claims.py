@@ -27,7 +27,7 @@ def claims(answers: Answers) -> str:
                 "effect",
             ),
             html.number(row["threshold"]),
-            html.with_note(html.number(row["n"]), f"{row['tokens']:,} tokens"),
+            html.with_note(html.number(row["n"]), _budget(row["tokens"])),
             html.breakable(f"{row['source']}/{row['recipe']}"),
         ]
         for row in measured
@@ -43,3 +43,8 @@ def claims(answers: Answers) -> str:
         + (html.details(f"{len(others)} not measured yet", f"<ul>{missing}</ul>") if others else "")
         + html.details("The SQL behind this", html.code(answers.sql["claims"]))
     )
+
+
+def _budget(tokens: int | None) -> str:
+    """An SAE's training tokens; an imported one may not say them."""
+    return "tokens not known" if tokens is None else f"{tokens:,} tokens"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline import atomic
 from pipeline.catalog.warehouse import query
-from pipeline.errors import CheckpointError, ExchangeError
-from pipeline.exchange.export import export
+from pipeline.errors import CheckpointError, DiskFullError, ExchangeError
+from pipeline.exchange.export import export, write_folder
 from pipeline.exchange.formats import format_of
 from pipeline.exchange.hosts import own_sae
 from pipeline.load_sae import load
@@ -82,3 +83,22 @@ def test_unknown_names_are_told_with_the_nearest(world: World, tmp_path: Path) -
         export(workspace, SAE, "openai", out=tmp_path / "x")
     with pytest.raises(CheckpointError, match=r"Did you mean 'pylm\.trained.*topk8\.s[01]'\?"):
         export(workspace, SAE[:-1] + "7", "saelens", out=tmp_path / "x")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = atomic.write_bytes, []
+
+    def full_disk_at_the_second(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise DiskFullError("no space left")
+        write(path, data)
+
+    monkeypatch.setattr(atomic, "write_bytes", full_disk_at_the_second)
+    with pytest.raises(DiskFullError):
+        write_folder(tmp_path / "there", {"a": b"1", "b": b"2"})
+    assert not list(tmp_path.iterdir())
+    write_folder(tmp_path / "there", {"a": b"1", "b": b"2"})
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["a", "b"]

@@ -75,7 +75,7 @@ def test_taking_in_the_same_files_again_changes_nothing(kinds: Kinds, tmp_path: 
     assert cell.sae_id == again.sae_id
     assert len(list((workspace.saes / cell.sae_id).iterdir())) == 1
     export(workspace, f"{SOURCE}/topk.s0", "dictionary_learning", out=tmp_path / "other")
-    with pytest.raises(StudyError, match="taken names another content"):
+    with pytest.raises(StudyError, match=r"'g' is taken by the SAE from there.*--as"):
         taken(workspace, tmp_path / "other", "g")
 
 
@@ -106,6 +106,19 @@ def test_each_kind_is_evaluated_like_the_one_it_was(kinds: Kinds, tmp_path: Path
             assert theirs[name].value == pytest.approx(ours[name].value, rel=1e-4)
     normal = results[cells["normal"][0].sae_id]
     assert 0 < normal["fvu"].value < 1
+
+
+@pytest.mark.parametrize("recipe", ["switch", "cross", "skip"])
+def test_our_own_files_are_taken_in_whatever_the_architecture(kinds: Kinds, recipe: str) -> None:
+    workspace, _ = kinds
+    (folder,) = (workspace.saes / f"{SOURCE}/{recipe}.s0").iterdir()
+    cell, _ = taken(workspace, folder, f"{recipe}-own")
+    (there,) = (workspace.saes / cell.sae_id).iterdir()
+    ours, theirs = load(folder).state_dict(), load(there).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert cell.recipe.architecture == load(folder).config.architecture
+    again, is_new = taken(workspace, folder, f"{recipe}-own")
+    assert (again.sae_id, is_new) == (cell.sae_id, False)
 
 
 def test_openai_sae_of_the_right_width_is_taken_in(kinds: Kinds, tmp_path: Path) -> None:
