@@ -46,7 +46,7 @@ def test_an_sae_that_left_and_came_back_has_the_same_numbers(kinds: Kinds, tmp_p
     registry = Registry.load(workspace)
     first = registry.cell(SOURCE, registry.check_key("topk.s0"))
     results = evaluate_cells(workspace, [first, cell])
-    for name in ("fvu", "l0", "ce_increase_nats", "dead_eval", "description_length_bits"):
+    for name in ("fvu", "l0", "ce_increase_nats", "dead_eval", "description_bits"):
         ours, theirs = (result.metrics[name] for result in results)
         assert theirs.value == pytest.approx(ours.value, rel=1e-5, abs=1e-6)
     refresh(workspace)
