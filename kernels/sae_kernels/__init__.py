@@ -13,6 +13,7 @@ from sae_kernels.fvu import Fvu, fvu
 from sae_kernels.jumprelu import JumpRelu, jumprelu
 from sae_kernels.linear_batch_topk import linear_batch_topk
 from sae_kernels.linear_masked_topk import linear_masked_topk
+from sae_kernels.linear_threshold import linear_threshold
 from sae_kernels.linear_topk import linear_topk
 from sae_kernels.max_cosine import MaxCosine, max_cosine
 from sae_kernels.nested_decode_loss import nested_decode_loss, nested_errors
@@ -36,6 +37,7 @@ __all__ = [
     "jumprelu",
     "linear_batch_topk",
     "linear_masked_topk",
+    "linear_threshold",
     "linear_topk",
     "max_cosine",
     "nested_decode_loss",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sae_kernels import linear_topk
+from sae_kernels import linear_product, linear_topk
 from sae_kernels.linear_topk import cpu, reference
 
 SIZES = st.sampled_from([1, 3, 33])
@@ -90,8 +90,8 @@ def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
     x = torch.randn(100, 5, generator=generator, dtype=torch.float64)
     weight = torch.randn(64, 5, generator=generator, dtype=torch.float64)
     whole = linear_topk(x, weight, weight[:, 0], 4)
-    monkeypatch.setattr(cpu, "_BLOCK_ENTRIES", 1)
-    monkeypatch.setattr(cpu, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(linear_product, "_BLOCK_ENTRIES", 1)
+    monkeypatch.setattr(linear_product, "_BLOCK_ROWS", 7)
     parts = linear_topk(x, weight, weight[:, 0], 4)
     assert torch.equal(whole[0], parts[0])
     torch.testing.assert_close(whole[1], parts[1], rtol=1e-14, atol=0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
-from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sae_kernels.kept_outputs import Entries, KeptOutputs
 from sae_kernels.linear_product import linear_product
 from sae_kernels.ragged import RaggedCode
 from sae_kernels.row_sums import bag_sums, transposed_sums
@@ -17,38 +19,37 @@ def linear_batch_topk(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
 ) -> RaggedCode:
     """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    rows, columns, values = _LinearBatchTopk.apply(x, weight, bias, count)
-    return RaggedCode(rows, columns, values, x.shape[0])
+    choose = partial(_largest, count=count)
+    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
 
 
-class _LinearBatchTopk(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        flat = linear_product(x, weight, bias).view(-1)
-        kept = largest_positive(flat, count)
-        rows = kept.div(weight.shape[0], rounding_mode="floor")
-        columns = kept - rows * weight.shape[0]
-        ctx.save_for_backward(x, weight, rows, columns)
-        ctx.mark_non_differentiable(rows, columns)
-        return rows, columns, flat[kept]
+def _largest(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int) -> Entries:
+    flat = linear_product(x, weight, bias).view(-1)
+    kept = largest_positive(flat, count)
+    rows = kept.div(weight.shape[0], rounding_mode="floor")
+    return Entries(rows, kept - rows * weight.shape[0], flat[kept])
 
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: FunctionCtx, _rows: torch.Tensor, _columns: torch.Tensor, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        x, weight, rows, columns = ctx.saved_tensors
-        d_x = d_weight = d_bias = None
-        if ctx.needs_input_grad[0]:
-            starts = torch.searchsorted(rows, torch.arange(x.shape[0]))
-            d_x = bag_sums(weight, columns, grad, starts=starts)
-        if ctx.needs_input_grad[1]:
-            d_weight = transposed_sums(x, rows, columns, grad, n_columns=weight.shape[0])
-        if ctx.needs_input_grad[2]:
-            d_bias = grad.new_zeros(weight.shape[0]).index_add_(0, columns, grad)
-        return d_x, d_weight, d_bias, None
+
+def gradients(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    *,
+    wanted: tuple[bool, ...],
+    bias_dtype: torch.dtype,
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients to x, weight and bias, where `wanted`, from those of the kept entries (m,)."""
+    d_x = d_weight = d_bias = None
+    if wanted[0]:
+        starts = torch.searchsorted(rows, torch.arange(x.shape[0]))
+        d_x = bag_sums(weight, columns, grad, starts=starts)
+    if wanted[1]:
+        d_weight = transposed_sums(x, rows, columns, grad, n_columns=weight.shape[0])
+    if wanted[2]:
+        d_bias = grad.new_zeros(weight.shape[0]).index_add_(0, columns, grad).to(bias_dtype)
+    return d_x, d_weight, d_bias
 
 
 def largest_positive(flat: torch.Tensor, count: int) -> torch.Tensor:

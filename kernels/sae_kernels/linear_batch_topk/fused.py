@@ -9,12 +9,14 @@ How many entries come out depends on the numbers: this operation waits for the d
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import triton
 import triton.language as tl
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from sae_kernels.gathers_fused import weighted_rows
+from sae_kernels.kept_outputs import Entries, KeptOutputs
 from sae_kernels.latent_order import latent_order
 from sae_kernels.launch import launch
 from sae_kernels.linear_topk.candidates_fused import Layer, Plan, candidate_keys, ordered_bits
@@ -31,30 +33,16 @@ def linear_batch_topk(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
 ) -> RaggedCode:
     """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    rows, columns, values = _LinearBatchTopk.apply(x, weight, bias, count)
-    return RaggedCode(rows, columns, values, x.shape[0])
+    choose = partial(_kept, count=count)
+    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
 
 
-class _LinearBatchTopk(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
-        places, bits = _largest(layer, batch_plan(layer, count), count)
-        rows = places.div(weight.shape[0], rounding_mode="floor")
-        columns = places - rows * weight.shape[0]
-        ctx.save_for_backward(x, weight, rows, columns)
-        ctx.bias_dtype = bias.dtype
-        ctx.mark_non_differentiable(rows, columns)
-        return rows, columns, bits.view(torch.float32).to(x.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: FunctionCtx, _rows: torch.Tensor, _columns: torch.Tensor, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        return (*gradients(grad, *ctx.saved_tensors, bias_dtype=ctx.bias_dtype), None)
+def _kept(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int) -> Entries:
+    layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
+    places, bits = _largest(layer, batch_plan(layer, count), count)
+    rows = places.div(weight.shape[0], rounding_mode="floor")
+    values = bits.view(torch.float32).to(x.dtype)
+    return Entries(rows, places - rows * weight.shape[0], values)
 
 
 def gradients(
@@ -64,14 +52,19 @@ def gradients(
     rows: torch.Tensor,
     columns: torch.Tensor,
     *,
+    wanted: tuple[bool, ...],
     bias_dtype: torch.dtype,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients to x, weight and bias from those of the kept entries (m,)."""
-    starts = torch.searchsorted(rows, torch.arange(len(x) + 1, device=x.device))
-    d_x = weighted_rows(columns, grad, weight, None, dtype=x.dtype, starts=starts)
-    code = latent_order(columns, grad, n_latents=len(weight))
-    d_weight, d_bias = segment_sums(code, grad, x, dtype=weight.dtype, tokens=rows)
-    return d_x, d_weight, d_bias.to(bias_dtype)
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients to x, weight and bias, where `wanted`, from those of the kept entries (m,)."""
+    d_x = d_weight = d_bias = None
+    if wanted[0]:
+        starts = torch.searchsorted(rows, torch.arange(len(x) + 1, device=x.device))
+        d_x = weighted_rows(columns, grad, weight, None, dtype=x.dtype, starts=starts)
+    if wanted[1] or wanted[2]:
+        code = latent_order(columns, grad, n_latents=len(weight))
+        d_weight, d_bias = segment_sums(code, grad, x, dtype=weight.dtype, tokens=rows)
+        d_bias = d_bias.to(bias_dtype)
+    return d_x, d_weight, d_bias
 
 
 def batch_plan(layer: Layer, count: int) -> Plan:

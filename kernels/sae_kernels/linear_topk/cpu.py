@@ -6,14 +6,8 @@ import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from sae_kernels.largest import largest
-from sae_kernels.linear_product import linear_product
+from sae_kernels.linear_product import product_blocks
 from sae_kernels.row_sums import bag_sums, transposed_sums
-
-# z is made block by block and every block's memory is used again for the next. 24 MB: enough rows
-# for a product at full speed, and below the size (32 MB) from which the C library gives memory
-# back to the system each time and every page of it costs a fault.
-_BLOCK_ENTRIES = 6 * 2**20
-_BLOCK_ROWS = 64
 
 
 def linear_topk(
@@ -28,14 +22,11 @@ class _LinearTopk(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        n, f = x.shape[0], weight.shape[0]
+        n = x.shape[0]
         indices = torch.empty(n, k, dtype=torch.int64)
         values = x.new_empty(n, k)
-        weight, bias = weight.contiguous(), bias.contiguous()
-        size = max(1, _BLOCK_ENTRIES // (f * _BLOCK_ROWS)) * _BLOCK_ROWS
-        for start in range(0, n, size):
-            block = slice(start, start + size)
-            indices[block], values[block] = largest(linear_product(x[block], weight, bias), k)
+        for block, z in product_blocks(x, weight, bias):
+            indices[block], values[block] = largest(z, k)
         ctx.save_for_backward(x, weight, indices, values)
         ctx.mark_non_differentiable(indices)
         return indices, values

@@ -1,10 +1,11 @@
-"""Inputs of linear_batch_topk: multiples of 1/4, so that sums are exact and equal values many."""
+"""Inputs of linear_batch_topk."""
 
 from __future__ import annotations
 
 import torch
 
-GRADIENTS = ("x", "weight", "bias")
+from tests.kernels.layers import GRADIENTS, quarters
+
 SIZES = {"n": (1, 3, 9), "d": (1, 3, 33), "f": (1, 33, 200), "count": (1, 7, 99, 10_000)}
 EXAMPLES = (
     {"n": 5, "d": 33, "f": 33, "count": 165},
@@ -25,14 +26,12 @@ def walk(arguments: dict) -> None:
     pairs = torch.empty(1000, 2, dtype=torch.int64, device=x.device)
     fused.tile_bits(layer, made, candidate_keys(layer, made), pairs)
     entries = torch.empty(arguments["count"], dtype=torch.int64, device=x.device)
-    fused.gradients(entries.to(x.dtype), x, weight, entries, entries, bias_dtype=bias.dtype)
+    wanted = (True, True, True)
+    fused.gradients(
+        entries.to(x.dtype), x, weight, entries, entries, wanted=wanted, bias_dtype=bias.dtype
+    )
 
 
 def make(generator: torch.Generator, *, n: int, d: int, f: int, count: int, zeros: bool) -> dict:
-    """A layer; `zeros` adds a zero token and latents that fire for no token."""
-    x = torch.randint(-4, 5, (n, d), generator=generator) / 4
-    weight = torch.randint(-4, 5, (f, d), generator=generator) / 4
-    bias = torch.randint(-4, 5, (f,), generator=generator) / 4
-    if zeros:
-        x[:1], weight[: f // 2], bias[: f // 2] = 0, 0, -1
-    return {"x": x, "weight": weight, "bias": bias, "count": count}
+    """A layer."""
+    return quarters(generator, n=n, d=d, f=f, zeros=zeros) | {"count": count}

@@ -1,20 +1,13 @@
-"""Inputs of linear_masked_topk: multiples of 1/4, for exact sums and equal values."""
+"""Inputs of linear_masked_topk."""
 
 from __future__ import annotations
 
 import torch
 
-GRADIENTS = ("x", "weight", "bias")
-SIZES = {"n": (1, 3, 7), "d": (1, 3, 33), "f": (33, 64, 200), "k": (1, 2, 33)}
-EXAMPLES = (
-    {"n": 0, "d": 3, "f": 9, "k": 2},
-    {"n": 3, "d": 7, "f": 1, "k": 1},
-    {"n": 5, "d": 20, "f": 64, "k": 64},
-    {"n": 2, "d": 4096, "f": 33, "k": 3},
-    {"n": 3, "d": 16, "f": 200, "k": 1},
-    {"n": 5, "d": 16, "f": 300, "k": 7},
-    {"n": 5, "d": 33, "f": 33, "k": 33},
-)
+from tests.kernels.layers import EXAMPLES, GRADIENTS, SIZES, quarters
+
+__all__ = ["COMPILED", "EXAMPLES", "GRADIENTS", "SIZES", "make"]
+
 COMPILED = (
     {"n": 8192, "k": 512, "d": 768, "f": 24576},
     {"n": 8192, "k": 1024, "d": 2304, "f": 65536},
@@ -23,11 +16,7 @@ COMPILED = (
 
 
 def make(generator: torch.Generator, *, n: int, d: int, f: int, k: int, zeros: bool) -> dict:
-    """A layer; `zeros` adds a zero token and latents that fire for no token."""
-    x = torch.randint(-4, 5, (n, d), generator=generator) / 4
-    weight = torch.randint(-4, 5, (f, d), generator=generator) / 4
-    bias = torch.randint(-4, 5, (f,), generator=generator) / 4
-    if zeros:
-        x[:1], weight[: f // 2], bias[: f // 2] = 0, 0, -1
+    """A layer of which every second output is allowed, or with `zeros` every tenth."""
+    layer = quarters(generator, n=n, d=d, f=f, zeros=zeros)
     mask = torch.rand(f, generator=generator) < (0.1 if zeros else 0.5)
-    return {"x": x, "weight": weight, "bias": bias, "mask": mask, "k": k}
+    return layer | {"mask": mask, "k": k}
