@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
 from sae_core.loss_terms import Activity, LossTerms, activity_of
-from sae_core.packing import packed
+from sae_core.packing import code_above
 from sae_core.plain import Threshold
 from sae_core.sae import Sae
 from sae_core.threshold import solve_threshold
@@ -61,8 +61,7 @@ class BatchSelectionSae(Sae):
         Raises ValueError before calibration.
         """
         self._check_calibrated()
-        z = self._pre_activations(x)
-        code = packed(z.masked_fill(z <= self.threshold, 0.0))
+        code = code_above(self.centred(x), self.W_enc, self.b_enc, self.threshold)
         return code._replace(values=code.values / self.input_scale)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:

@@ -23,7 +23,7 @@ from torch.nn.functional import linear
 from sae_core.code import SparseCode
 from sae_core.config import InputKind, SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
-from sae_core.packing import packed
+from sae_core.packing import code_above
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.schedule import penalty_factor
 from sae_core.sites_sae import SitesSae
@@ -81,7 +81,7 @@ class CrosscoderSae(SitesSae):
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents > 0 of each token: x (n, Σ d_l), sites side by side."""
-        code = packed(linear(self.scaled(x), self.W_enc, self.b_enc).relu())
+        code = code_above(self.scaled(x), self.W_enc, self.b_enc, self.b_enc.new_zeros(()))
         return code._replace(values=code.values / self.unit)
 
     def losses(self, x: torch.Tensor, context: TrainingContext) -> tuple[LossTerms, Activity]:

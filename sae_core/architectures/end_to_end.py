@@ -25,7 +25,7 @@ from torch.nn.functional import linear
 from sae_core.code import SparseCode
 from sae_core.config import InputKind, SaeConfig
 from sae_core.loss_terms import Activity, LossTerms
-from sae_core.packing import packed
+from sae_core.packing import code_above
 from sae_core.plain import Relu
 from sae_core.sae import Sae
 from sae_core.schedule import penalty_factor
@@ -76,7 +76,7 @@ class EndToEndSae(Sae):
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents > 0 of each token: indices and values (n, largest number), raw units."""
-        code = packed(linear(self.centred(x), self.W_enc, self.b_enc).relu())
+        code = code_above(self.centred(x), self.W_enc, self.b_enc, self.b_enc.new_zeros(()))
         return code._replace(values=code.values / self.input_scale)
 
     def rule(self) -> Relu:

@@ -37,7 +37,7 @@ from sae_core.code import SparseCode
 from sae_core.config import CALIBRATED_ROWS, SaeConfig
 from sae_core.l0_penalty import check_target, l0_penalty
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
-from sae_core.packing import packed
+from sae_core.packing import code_above
 from sae_core.plain import Threshold
 from sae_core.reconstruction import reconstruction_loss
 from sae_core.sae import Sae
@@ -149,8 +149,7 @@ class JumpReluSae(Sae):
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents above their threshold: indices and values (n, largest number), raw units."""
-        z = linear(self.centred(x), self.W_enc, self.b_enc)
-        code = packed(z.masked_fill(z <= self.threshold.clamp(min=0), 0.0))
+        code = code_above(self.centred(x), self.W_enc, self.b_enc, self.threshold)
         return code._replace(values=code.values / self.input_scale)
 
     def rule(self) -> Threshold:

@@ -23,13 +23,12 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch.nn.functional import linear
 
 from sae_core.code import SparseCode
 from sae_core.config import SaeConfig
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.lp_penalty import lp_penalty
-from sae_core.packing import packed
+from sae_core.packing import code_above
 from sae_core.plain import Relu
 from sae_core.products import decoded, encoded
 from sae_core.reconstruction import reconstruction_loss
@@ -78,8 +77,7 @@ class PAnnealSae(Sae):
 
     def encode(self, x: torch.Tensor) -> SparseCode:
         """All latents > 0 of each token: indices and values (n, largest number), raw units."""
-        z = linear(self.centred(x), self.W_enc, self.b_enc)
-        code = packed(z.relu())
+        code = code_above(self.centred(x), self.W_enc, self.b_enc, self.b_enc.new_zeros(()))
         return code._replace(values=code.values / self.input_scale)
 
     def rule(self) -> Relu:

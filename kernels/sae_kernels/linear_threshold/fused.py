@@ -83,8 +83,7 @@ def above_keys(
     keys = torch.full((n, capacity), _LAST, dtype=torch.int64, device=x.device)
     counts = torch.zeros(n, dtype=torch.int32, device=x.device)
     half = x.dtype != torch.float32 and weight.dtype == x.dtype
-    block_m, block_n = (64, 128) if half else (32, 128)
-    block_n = min(block_n, max(16, triton.next_power_of_2(f)))
+    block_m, block_n = 64, min(128, max(16, triton.next_power_of_2(f)))
     n_tiles = triton.cdiv(f, block_n)
     arguments = {
         "x": x,
