@@ -48,11 +48,8 @@ def with_auxk(
         return replace(loss, error=error.detach())
     dead = context.dead_latents(activity.fired, len(error))
     k_aux = config.k_aux or auxk_width(sae.width)
-    if dead is None:
-        auxk = error.new_zeros(())
-    else:
-        spread = context.residual_spread(error.detach())
-        auxk = auxk_loss(sae, centred, error, dead=dead, k_aux=k_aux, spread=spread)
+    spread = None if dead is None else context.residual_spread(error.detach())
+    auxk = auxk_loss(sae, centred, error, dead=dead, k_aux=k_aux, spread=spread)
     weight = config.auxk_weight * loss_unit(config.loss_scale, context)
     terms = {**loss.terms, "auxk": auxk}
     return LossTerms(loss.total + weight * auxk, terms, error.detach())

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from sae_kernels import RaggedCode, linear_batch_topk
+from sae_kernels import CodeSort, RaggedCode, linear_batch_topk
 from torch.nn.functional import linear
 
 from sae_core.auxk import AuxKConfig, with_auxk
@@ -69,17 +69,21 @@ class BatchSelectionSae(Sae):
         scaled = self.scaled(x)
         centred = scaled - self.b_dec.detach()
         count = len(scaled) * self.config.k_at(context.progress)
-        code = linear_batch_topk(centred, self.W_enc, self.training_bias(), count)
+        sort = CodeSort()
+        code = linear_batch_topk(centred, self.W_enc, self.training_bias(), count, sort=sort)
         activity = activity_of(code.columns, code.values.detach(), n=len(scaled), f=self.n_latents)
-        loss, error = self.reconstruction_of(scaled, code, context)
+        loss, error = self.reconstruction_of(scaled, code, context, sort=sort)
         return with_auxk(
             self, loss, centred=centred, error=error, activity=activity, context=context
         ), activity
 
     def reconstruction_of(
-        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
+        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext, *, sort: CodeSort
     ) -> tuple[LossTerms, torch.Tensor]:
-        """The loss without AuxK on s x (n, d), and the whole code's error s x − s x̂ (n, d)."""
+        """The loss without AuxK on s x (n, d), and the whole code's error s x − s x̂ (n, d).
+
+        `sort` is the code's, for what decodes it.
+        """
         raise NotImplementedError
 
     @torch.no_grad()

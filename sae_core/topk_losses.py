@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from sae_kernels import linear_topk, sparse_decode
+from sae_kernels import CodeSort, linear_topk, sparse_decode
 
 from sae_core.auxk import with_auxk
 from sae_core.loss_terms import Activity, LossTerms, activity_of
@@ -25,9 +25,9 @@ def topk_losses(
     z = W_enc `seen` + bias; error = `target` − (W_decᵀ a + b_dec) − `linear`, the part (n, d_out)
     that is made without latents. `seen` (n, d_in) is detached. The configuration is an AuxKConfig.
     """
-    n, k = len(seen), sae.config.k_at(context.progress)
-    indices, values = linear_topk(seen, sae.W_enc, sae.training_bias(), k)
-    error = target - sparse_decode(indices, values, sae.W_dec, sae.b_dec)
+    n, k, sort = len(seen), sae.config.k_at(context.progress), CodeSort()
+    indices, values = linear_topk(seen, sae.W_enc, sae.training_bias(), k, sort=sort)
+    error = target - sparse_decode(indices, values, sae.W_dec, sae.b_dec, sort=sort)
     error = error if linear is None else error - linear
     activity = activity_of(indices, values.detach(), n=n, f=sae.n_latents)
     measured, total = reconstruction_loss(error, target, sae.config.loss_scale, context)

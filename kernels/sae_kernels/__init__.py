@@ -8,6 +8,7 @@ backward). The tensor's device decides which one runs: dispatch.py.
 from __future__ import annotations
 
 from sae_kernels.adam_rows import AdamSettings, adam_rows, gradient_norms
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.firing_statistics import FiringStatistics, firing_statistics
 from sae_kernels.fvu import Fvu, fvu
 from sae_kernels.jumprelu import JumpRelu, jumprelu
@@ -25,6 +26,7 @@ from sae_kernels.sparse_outer import sparse_outer
 
 __all__ = [
     "AdamSettings",
+    "CodeSort",
     "FiringStatistics",
     "Fvu",
     "JumpRelu",

@@ -24,12 +24,13 @@ def transposed_sums(
     weights: torch.Tensor,
     *,
     n_columns: int,
+    order: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Row c is Σ_j weights[j] · source[rows[j]] over the j with columns[j] = c, in order of j.
 
-    `source` (n, d), the others (m,); gives (n_columns, d).
+    `source` (n, d), the others (m,); gives (n_columns, d). `order` is stable_order(columns).
     """
-    order = stable_order(columns)
+    order = stable_order(columns) if order is None else order
     counts = torch.bincount(columns, minlength=n_columns)
     starts = counts.cumsum(0).sub_(counts)
     return bag_sums(source, rows[order], weights[order], starts=starts)

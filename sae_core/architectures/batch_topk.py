@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from sae_kernels import RaggedCode, ragged_decode
+from sae_kernels import CodeSort, RaggedCode, ragged_decode
 
 from sae_core.batch_selection import BatchSelectionConfig, BatchSelectionSae
 from sae_core.loss_terms import LossTerms
@@ -38,10 +38,10 @@ class BatchTopKSae(BatchSelectionSae):
     config: BatchTopKConfig
 
     def reconstruction_of(
-        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
+        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext, *, sort: CodeSort
     ) -> tuple[LossTerms, torch.Tensor]:
         """The whole code's squared error."""
-        error = scaled - ragged_decode(code, self.W_dec, self.b_dec)
+        error = scaled - ragged_decode(code, self.W_dec, self.b_dec, sort=sort)
         measured, total = reconstruction_loss(error, scaled, self.config.loss_scale, context)
         return LossTerms(total, {"reconstruction": measured}), error
 

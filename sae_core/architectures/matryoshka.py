@@ -26,7 +26,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from sae_kernels import RaggedCode, ragged_decode, ragged_nested_decode_loss
+from sae_kernels import CodeSort, RaggedCode, ragged_decode, ragged_nested_decode_loss
 
 from sae_core.batch_selection import BatchSelectionConfig, BatchSelectionSae
 from sae_core.draws import generator, sent
@@ -129,7 +129,7 @@ class MatryoshkaSae(BatchSelectionSae):
         return replace(made, groups=tuple(sizes))
 
     def reconstruction_of(
-        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext
+        self, scaled: torch.Tensor, code: RaggedCode, context: TrainingContext, *, sort: CodeSort
     ) -> tuple[LossTerms, torch.Tensor]:
         """The prefixes' squared errors, weighed."""
         weights = prefix_weights(code, sent(self._cumulative(context), scaled.device))

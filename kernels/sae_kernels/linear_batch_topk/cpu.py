@@ -7,49 +7,37 @@ from functools import partial
 import numpy as np
 import torch
 
-from sae_kernels.kept_outputs import Entries, KeptOutputs
+from sae_kernels.code_cpu import CpuCode, uneven_code
+from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.linear_product import linear_product
 from sae_kernels.ragged import RaggedCode
-from sae_kernels.row_sums import bag_sums, transposed_sums
 
 _SAMPLE_ENTRIES = 2**17
 
 
 def linear_batch_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
-) -> RaggedCode:
-    """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    choose = partial(_largest, count=count)
-    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
-
-
-def _largest(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int) -> Entries:
-    flat = linear_product(x, weight, bias).view(-1)
-    kept = largest_positive(flat, count)
-    rows = kept.div(weight.shape[0], rounding_mode="floor")
-    return Entries(rows, kept - rows * weight.shape[0], flat[kept])
-
-
-def gradients(
-    grad: torch.Tensor,
     x: torch.Tensor,
     weight: torch.Tensor,
-    rows: torch.Tensor,
-    columns: torch.Tensor,
+    bias: torch.Tensor,
+    count: int,
     *,
-    wanted: tuple[bool, ...],
-    bias_dtype: torch.dtype,
-) -> tuple[torch.Tensor | None, ...]:
-    """Gradients to x, weight and bias, where `wanted`, from those of the kept entries (m,)."""
-    d_x = d_weight = d_bias = None
-    if wanted[0]:
-        starts = torch.searchsorted(rows, torch.arange(x.shape[0]))
-        d_x = bag_sums(weight, columns, grad, starts=starts)
-    if wanted[1]:
-        d_weight = transposed_sums(x, rows, columns, grad, n_columns=weight.shape[0])
-    if wanted[2]:
-        d_bias = grad.new_zeros(weight.shape[0]).index_add_(0, columns, grad).to(bias_dtype)
-    return d_x, d_weight, d_bias
+    sort: CodeSort | None,
+) -> RaggedCode:
+    """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
+    choose = partial(_kept, count=count, sort=sort)
+    code, values = KeptOutputs.apply(x, weight, bias, choose)
+    return RaggedCode(code.rows, code.latents, values, len(x))
+
+
+def _kept(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int, sort: CodeSort | None
+) -> tuple[CpuCode, torch.Tensor]:
+    flat = linear_product(x, weight, bias).view(-1)
+    kept = largest_positive(flat, count)
+    rows = kept.div(len(weight), rounding_mode="floor")
+    code = uneven_code(rows, kept - rows * len(weight), len(x), sort)
+    return code, flat[kept]
 
 
 def largest_positive(flat: torch.Tensor, count: int) -> torch.Tensor:

@@ -15,56 +15,41 @@ import torch
 import triton
 import triton.language as tl
 
-from sae_kernels.gathers_fused import weighted_rows
-from sae_kernels.kept_outputs import Entries, KeptOutputs
-from sae_kernels.latent_order import latent_order
+from sae_kernels.code_fused import FusedCode, uneven_code
+from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.launch import launch
 from sae_kernels.linear_topk.candidates_fused import Layer, Plan, candidate_keys, ordered_bits
 from sae_kernels.linear_topk.fused import plan
 from sae_kernels.linear_topk.selection_fused import outputs_of_row
 from sae_kernels.ragged import RaggedCode
-from sae_kernels.sparse_outer.fused import segment_sums
 
 # Tokens differ in how many of their outputs are kept: tiles keep as many as for twice the mean.
 _SPREAD = 2.0
 
 
 def linear_batch_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
-) -> RaggedCode:
-    """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    choose = partial(_kept, count=count)
-    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
-
-
-def _kept(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int) -> Entries:
-    layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
-    places, bits = _largest(layer, batch_plan(layer, count), count)
-    rows = places.div(weight.shape[0], rounding_mode="floor")
-    values = bits.view(torch.float32).to(x.dtype)
-    return Entries(rows, places - rows * weight.shape[0], values)
-
-
-def gradients(
-    grad: torch.Tensor,
     x: torch.Tensor,
     weight: torch.Tensor,
-    rows: torch.Tensor,
-    columns: torch.Tensor,
+    bias: torch.Tensor,
+    count: int,
     *,
-    wanted: tuple[bool, ...],
-    bias_dtype: torch.dtype,
-) -> tuple[torch.Tensor | None, ...]:
-    """Gradients to x, weight and bias, where `wanted`, from those of the kept entries (m,)."""
-    d_x = d_weight = d_bias = None
-    if wanted[0]:
-        starts = torch.searchsorted(rows, torch.arange(len(x) + 1, device=x.device))
-        d_x = weighted_rows(columns, grad, weight, None, dtype=x.dtype, starts=starts)
-    if wanted[1] or wanted[2]:
-        code = latent_order(columns, grad, n_latents=len(weight))
-        d_weight, d_bias = segment_sums(code, grad, x, dtype=weight.dtype, tokens=rows)
-        d_bias = d_bias.to(bias_dtype)
-    return d_x, d_weight, d_bias
+    sort: CodeSort | None,
+) -> RaggedCode:
+    """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
+    choose = partial(_kept, count=count, sort=sort)
+    code, values = KeptOutputs.apply(x, weight, bias, choose)
+    return RaggedCode(code.rows, code.latents, values, len(x))
+
+
+def _kept(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int, sort: CodeSort | None
+) -> tuple[FusedCode, torch.Tensor]:
+    layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
+    places, bits = _largest(layer, batch_plan(layer, count), count)
+    rows = places.div(len(weight), rounding_mode="floor")
+    code = uneven_code(rows, places - rows * len(weight), len(x), sort)
+    return code, bits.view(torch.float32).to(x.dtype)
 
 
 def batch_plan(layer: Layer, count: int) -> Plan:

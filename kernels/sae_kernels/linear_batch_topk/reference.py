@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.ragged import RaggedCode
 
 
 def linear_batch_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, count: int
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    count: int,
+    *,
+    sort: CodeSort | None,
 ) -> RaggedCode:
     """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
     flat = (x @ weight.T + bias).reshape(-1)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.dispatch import implementation
 
 
 def linear_masked_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor, k: int
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    mask: torch.Tensor,
+    k: int,
+    *,
+    sort: CodeSort | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """linear_topk over the outputs where `mask` is true: what AuxK selects among dead latents.
 
@@ -16,6 +23,7 @@ def linear_masked_topk(
     index 0, value 0. `x` (n, d), `weight` (f, d), `bias` (f,), `mask` (f,) bool, 1 <= k <= f.
     The sizes of everything depend on k alone, never on how many the mask allows, so that on a GPU
     nothing waits for the device. Differentiable in x, weight and bias.
+    `sort` shares the code's sort by latent with the operations that decode the code.
     Raises ValueError when shapes, mask or k do not fit.
     """
     if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[1]:
@@ -35,4 +43,4 @@ def linear_masked_topk(
             f"{outputs[0]}. Lower k or add outputs."
         )
     run = implementation("linear_masked_topk", x)
-    return run.linear_masked_topk(x, weight, bias, mask, k)
+    return run.linear_masked_topk(x, weight, bias, mask, k, sort=sort)

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from sae_kernels.kept_outputs import Entries, KeptOutputs
-from sae_kernels.linear_batch_topk.cpu import gradients
+from sae_kernels.code_cpu import CpuCode, uneven_code
+from sae_kernels.code_product import KeptOutputs
 from sae_kernels.linear_product import product_blocks
 from sae_kernels.ragged import RaggedCode
 
@@ -23,18 +23,20 @@ def linear_threshold(
 ) -> RaggedCode:
     """The entries of x·weightᵀ + bias that are > 0 and > the threshold."""
     choose = partial(_above, threshold=threshold.clamp(min=0))
-    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
+    code, values = KeptOutputs.apply(x, weight, bias, choose)
+    return RaggedCode(code.rows, code.latents, values, len(x))
 
 
 def _above(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, threshold: torch.Tensor
-) -> Entries:
+) -> tuple[CpuCode, torch.Tensor]:
     f = len(weight)
     nothing = x.new_empty(0, dtype=torch.int64)
-    found = [Entries(nothing, nothing, x.new_empty(0))]
+    found = [(nothing, nothing, x.new_empty(0))]
     for block, z in product_blocks(x, weight, bias):
         # NumPy finds the few entries of a mask several times faster than torch.
         kept = torch.from_numpy(np.flatnonzero(np.asarray(~(z <= threshold))))
         rows = kept.div(f, rounding_mode="floor")
-        found.append(Entries(rows + block.start, kept - rows * f, z.view(-1)[kept]))
-    return Entries(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        found.append((rows + block.start, kept - rows * f, z.view(-1)[kept]))
+    rows, columns, values = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return uneven_code(rows, columns, len(x), None), values

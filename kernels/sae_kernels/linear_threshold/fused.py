@@ -16,9 +16,9 @@ import torch
 import triton
 import triton.language as tl
 
-from sae_kernels.kept_outputs import Entries, KeptOutputs
+from sae_kernels.code_fused import FusedCode, uneven_code
+from sae_kernels.code_product import KeptOutputs
 from sae_kernels.launch import launch
-from sae_kernels.linear_batch_topk.fused import gradients
 from sae_kernels.linear_topk.candidates_fused import Layer
 from sae_kernels.ragged import RaggedCode
 from sae_kernels.tiles_fused import product_tile, tile_of
@@ -38,7 +38,8 @@ def linear_threshold(
 ) -> RaggedCode:
     """The entries of x·weightᵀ + bias that are > 0 and > the threshold."""
     choose = partial(_above, threshold=threshold, capacity=capacity)
-    return RaggedCode(*KeptOutputs.apply(x, weight, bias, choose, gradients), len(x))
+    code, values = KeptOutputs.apply(x, weight, bias, choose)
+    return RaggedCode(code.rows, code.latents, values, len(x))
 
 
 def _above(
@@ -48,7 +49,7 @@ def _above(
     *,
     threshold: torch.Tensor,
     capacity: int,
-) -> Entries:
+) -> tuple[FusedCode, torch.Tensor]:
     layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
     found = []
     waiting = [(torch.arange(len(x), device=x.device), min(capacity, len(weight)))]
@@ -68,7 +69,7 @@ def _above(
     rows, order = rows.sort(stable=True)
     keys = keys[order]
     values = (keys & 0xFFFFFFFF).to(torch.int32).view(torch.float32)
-    return Entries(rows, keys >> 32, values.to(x.dtype))
+    return uneven_code(rows, keys >> 32, len(x), None), values.to(x.dtype)
 
 
 def above_keys(

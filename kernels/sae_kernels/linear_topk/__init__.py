@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.dispatch import implementation
 
 
 def linear_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: int,
+    *,
+    sort: CodeSort | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices (n, k) and values (n, k) of the k largest of z = x·weightᵀ + bias, after ReLU.
 
@@ -16,6 +22,7 @@ def linear_topk(
     value is 0 are padding: index 0, value 0. NaN counts as the largest and stays NaN.
     `x` (n, d), `weight` (f, d), `bias` (f,), 1 <= k <= f. Differentiable in x, weight and bias;
     gradient reaches only entries that were selected and are > 0.
+    `sort` shares the code's sort by latent with the operations that decode the code.
     Raises ValueError when shapes or k do not fit.
     """
     if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[1]:
@@ -34,4 +41,4 @@ def linear_topk(
             f"{weight.shape[0]}. Lower k or add outputs."
         )
     run = implementation("linear_topk", x)
-    return run.linear_topk(x, weight, bias, k)
+    return run.linear_topk(x, weight, bias, k, sort=sort)

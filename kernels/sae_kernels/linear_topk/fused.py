@@ -16,17 +16,16 @@ spread costs time, never exactness. Where c would be a large part of the tile, a
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import torch
 import triton
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from sae_kernels.gathers_fused import weighted_rows
-from sae_kernels.latent_order import latent_order
+from sae_kernels.code_fused import FusedCode, even_code
+from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.linear_topk.candidates_fused import Layer, Plan, candidate_keys
 from sae_kernels.linear_topk.selection_fused import mend, select
-from sae_kernels.sparse_outer.fused import segment_sums
 
 # Keys that one call of the product may write: 128 MB. More rows are made in several calls.
 _MOST_KEYS = 2**24
@@ -35,51 +34,35 @@ _MENDED_SHARE = 1e-3
 
 
 def linear_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: int,
+    *,
+    sort: CodeSort | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices and values (n, k) of the k largest of x·weightᵀ + bias, after ReLU."""
-    return LinearTopk.apply(x, weight, bias, k, None, None)
+    code, values = KeptOutputs.apply(x, weight, bias, partial(largest, k=k, sort=sort))
+    return code.latents, values
 
 
-class LinearTopk(torch.autograd.Function):
-    """Top-k over all outputs, or over the first `n_live` of a list of outputs `latents`."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        k: int,
-        latents: torch.Tensor | None,
-        n_live: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), latents, n_live)
-        keys = largest_keys(layer, k)
-        values = (keys >> 32).to(torch.int32).view(torch.float32).to(x.dtype)
-        positions = torch.where(keys == 0, 0, 0x7FFFFFFF - (keys & 0x7FFFFFFF))
-        indices = positions if latents is None else latents[positions]
-        indices = indices.masked_fill(values == 0, 0)
-        ctx.save_for_backward(x, weight, indices, values)
-        ctx.bias_dtype = bias.dtype
-        ctx.mark_non_differentiable(indices)
-        return indices, values
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: FunctionCtx, _: torch.Tensor, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        x, weight, indices, values = ctx.saved_tensors
-        grad = grad.masked_fill(values <= 0, 0)
-        d_x = d_weight = d_bias = None
-        if ctx.needs_input_grad[0]:
-            d_x = weighted_rows(indices, grad, weight, None, dtype=x.dtype)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            code = latent_order(indices, values, n_latents=weight.shape[0])
-            d_weight, d_bias = segment_sums(code, grad, x, dtype=weight.dtype)
-            d_bias = d_bias.to(ctx.bias_dtype)
-        return d_x, d_weight, d_bias, None, None, None
+def largest(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    k: int,
+    sort: CodeSort | None,
+    latents: torch.Tensor | None = None,
+    n_live: torch.Tensor | None = None,
+) -> tuple[FusedCode, torch.Tensor]:
+    """The k largest of all outputs, or of the first `n_live` of a list of outputs `latents`."""
+    layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), latents, n_live)
+    keys = largest_keys(layer, k)
+    values = (keys >> 32).to(torch.int32).view(torch.float32).to(x.dtype)
+    positions = torch.where(keys == 0, 0, 0x7FFFFFFF - (keys & 0x7FFFFFFF))
+    indices = positions if latents is None else latents[positions]
+    return even_code(indices.masked_fill(values == 0, 0), sort), values
 
 
 @cache

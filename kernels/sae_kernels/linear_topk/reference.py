@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_sort import CodeSort
+
 
 def linear_topk(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: int,
+    *,
+    sort: CodeSort | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices and values (n, k) of the k largest of x·weightᵀ + bias, after ReLU."""
     z = x @ weight.T + bias

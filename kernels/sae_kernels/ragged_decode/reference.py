@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_sort import CodeSort
 from sae_kernels.ragged import RaggedCode
 
 
-def ragged_decode(code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def ragged_decode(
+    code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor, *, sort: CodeSort | None
+) -> torch.Tensor:
     """bias + Σ_{j: rows_j = n} values_j · dictionary[columns_j], (n, d)."""
     weighted = code.values.unsqueeze(-1) * dictionary[code.columns]
     sums = weighted.new_zeros(code.n_rows, dictionary.shape[1])

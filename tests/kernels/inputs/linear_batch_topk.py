@@ -17,6 +17,7 @@ COMPILED = ({"n": 8192, "d": 768, "f": 24576, "count": 8192 * 32},)
 
 def walk(arguments: dict) -> None:
     """What the operation launches, without the sizes that it reads from the device."""
+    from sae_kernels.code_fused import uneven_code
     from sae_kernels.linear_batch_topk import fused
     from sae_kernels.linear_topk.candidates_fused import Layer, candidate_keys
 
@@ -25,11 +26,10 @@ def walk(arguments: dict) -> None:
     made = fused.batch_plan(layer, arguments["count"])
     pairs = torch.empty(1000, 2, dtype=torch.int64, device=x.device)
     fused.tile_bits(layer, made, candidate_keys(layer, made), pairs)
-    entries = torch.empty(arguments["count"], dtype=torch.int64, device=x.device)
-    wanted = (True, True, True)
-    fused.gradients(
-        entries.to(x.dtype), x, weight, entries, entries, wanted=wanted, bias_dtype=bias.dtype
-    )
+    entries = torch.empty(len(x) * 32, dtype=torch.int64, device=x.device)
+    code = uneven_code(entries, entries, len(x), None)
+    code.times(entries.to(x.dtype), weight, None, dtype=x.dtype)
+    code.transposed_times(entries.to(x.dtype), x, n_latents=len(weight), dtype=weight.dtype)
 
 
 def make(generator: torch.Generator, *, n: int, d: int, f: int, count: int, zeros: bool) -> dict:

@@ -27,7 +27,7 @@ COMPILED = tuple(
 
 def walk(arguments: dict) -> None:
     """What the operation launches, without the sizes that it reads from the device."""
-    from sae_kernels.linear_batch_topk.fused import gradients
+    from sae_kernels.code_fused import uneven_code
     from sae_kernels.linear_threshold.fused import above_keys
     from sae_kernels.linear_topk.candidates_fused import Layer
 
@@ -35,9 +35,9 @@ def walk(arguments: dict) -> None:
     layer = Layer(x, weight, bias, None, None)
     above_keys(layer, arguments["threshold"], arguments["capacity"])
     entries = torch.empty(len(x) * 32, dtype=torch.int64, device=x.device)
-    grad = entries.to(x.dtype)
-    wanted = (True, True, True)
-    gradients(grad, x, weight, entries, entries, wanted=wanted, bias_dtype=bias.dtype)
+    code = uneven_code(entries, entries, len(x), None)
+    code.times(entries.to(x.dtype), weight, None, dtype=x.dtype)
+    code.transposed_times(entries.to(x.dtype), x, n_latents=len(weight), dtype=weight.dtype)
 
 
 def make(
