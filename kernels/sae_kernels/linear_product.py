@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
 # Outputs are made block by block and every block's memory is used again for the next. 24 MB:
@@ -27,12 +25,10 @@ def linear_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
     return torch.addmm(bias, x, weight.t())
 
 
-def product_blocks(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """The same product by blocks of rows: which rows, and their outputs (rows, f)."""
-    weight, bias = weight.contiguous(), bias.contiguous()
-    size = max(1, _BLOCK_ENTRIES // (len(weight) * _BLOCK_ROWS)) * _BLOCK_ROWS
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        yield rows, linear_product(x[rows], weight, bias)
+def row_blocks(n: int, f: int) -> list[slice]:
+    """Blocks of the n rows whose outputs (rows, f) are made at a time.
+
+    Let go of one block's outputs before the next is made: its memory is used again.
+    """
+    size = max(1, _BLOCK_ENTRIES // (f * _BLOCK_ROWS)) * _BLOCK_ROWS
+    return [slice(start, start + size) for start in range(0, n, size)]

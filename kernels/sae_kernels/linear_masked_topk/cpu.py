@@ -10,7 +10,7 @@ from sae_kernels.code_cpu import CpuCode, even_code
 from sae_kernels.code_product import KeptOutputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.largest import largest
-from sae_kernels.linear_product import product_blocks
+from sae_kernels.linear_product import linear_product, row_blocks
 
 _SHAPE_STEP = 256
 
@@ -46,10 +46,13 @@ def _largest(
     values = x.new_zeros(len(x), k)
     if found:
         filled = _filled_up(allowed)
-        for block, z in product_blocks(x, weight[filled], bias[filled]):
+        weight, bias = weight[filled], bias[filled]
+        for block in row_blocks(len(x), len(filled)):
+            z = linear_product(x[block], weight, bias)
             z[:, number:] = -torch.inf
             at, values[block, :found] = largest(z, found)
             indices[block, :found] = allowed[at]
+            del z
     return even_code(indices.masked_fill_(values == 0, 0), sort), values
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sae_kernels.code_cpu import CpuCode, uneven_code
 from sae_kernels.code_product import KeptOutputs
-from sae_kernels.linear_product import product_blocks
+from sae_kernels.linear_product import linear_product, row_blocks
 from sae_kernels.ragged import RaggedCode
 
 
@@ -30,13 +30,19 @@ def linear_threshold(
 def _above(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, threshold: torch.Tensor
 ) -> tuple[CpuCode, torch.Tensor]:
-    f = len(weight)
     nothing = x.new_empty(0, dtype=torch.int64)
     found = [(nothing, nothing, x.new_empty(0))]
-    for block, z in product_blocks(x, weight, bias):
-        # NumPy finds the few entries of a mask several times faster than torch.
-        kept = torch.from_numpy(np.flatnonzero(np.asarray(~(z <= threshold))))
-        rows = kept.div(f, rounding_mode="floor")
-        found.append((rows + block.start, kept - rows * f, z.view(-1)[kept]))
+    weight, bias = weight.contiguous(), bias.contiguous()
+    for block in row_blocks(len(x), len(weight)):
+        rows, columns, values = _entries(linear_product(x[block], weight, bias), threshold)
+        found.append((rows + block.start, columns, values))
     rows, columns, values = (torch.cat(parts) for parts in zip(*found, strict=True))
     return uneven_code(rows, columns, len(x), None), values
+
+
+def _entries(z: torch.Tensor, threshold: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Rows, columns and values of the entries of z that are not <= the threshold."""
+    # NumPy finds the few entries of a mask several times faster than torch.
+    kept = torch.from_numpy(np.flatnonzero(np.asarray(~(z <= threshold))))
+    rows = kept.div(z.shape[1], rounding_mode="floor")
+    return rows, kept - rows * z.shape[1], z.view(-1)[kept]

@@ -10,7 +10,7 @@ from sae_kernels.code_cpu import CpuCode, even_code
 from sae_kernels.code_product import KeptOutputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.largest import largest
-from sae_kernels.linear_product import product_blocks
+from sae_kernels.linear_product import linear_product, row_blocks
 
 
 def linear_topk(
@@ -31,6 +31,7 @@ def _largest(
 ) -> tuple[CpuCode, torch.Tensor]:
     indices = torch.empty(len(x), k, dtype=torch.int64)
     values = x.new_empty(len(x), k)
-    for block, z in product_blocks(x, weight, bias):
-        indices[block], values[block] = largest(z, k)
+    weight, bias = weight.contiguous(), bias.contiguous()
+    for block in row_blocks(len(x), len(weight)):
+        indices[block], values[block] = largest(linear_product(x[block], weight, bias), k)
     return even_code(indices, sort), values
