@@ -72,6 +72,11 @@ class SaeConfig(BaseModel):
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the mean gradient.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the squared gradient.")
     eps: float = Field(1e-8, gt=0, description="Adam's floor under the gradient's scale.")
+    moments: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Precision in which Adam's moments are kept; bfloat16 takes half the memory, "
+        "rounded by a chance that seed, step and place decide.",
+    )
     clip: float | None = Field(
         1.0,
         gt=0,

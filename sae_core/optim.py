@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ class RowAdam:
     A row is what belongs to one latent; any other parameter is one row. Where the SAE's decoder
     rows are unit, their gradient loses its part along the row before clipping (it would only
     change the norm), and rows are normalised after the step. `clip` bounds the norm of every row,
-    or with `clip_by: global` of all gradients together. Bit-wise deterministic on one kind of
+    or with `clip_by: global` of all gradients together. With `moments: bfloat16` the moments take
+    half the memory and are rounded by chance. Bit-wise deterministic on one kind of
     machine; nothing waits for the device.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023),
     for the removed part.
@@ -33,8 +35,9 @@ class RowAdam:
         self.sae = sae
         self.names = [name for name, _ in sae.named_parameters()]
         self.parameters = [parameter for _, parameter in sae.named_parameters()]
-        self.mean = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.mean_square = [torch.zeros_like(parameter) for parameter in self.parameters]
+        dtype = torch.bfloat16 if sae.config.moments == "bfloat16" else None
+        self.mean = [torch.zeros_like(p, dtype=dtype) for p in self.parameters]
+        self.mean_square = [torch.zeros_like(p, dtype=dtype) for p in self.parameters]
         self.count = torch.zeros((), device=sae.b_dec.device)
 
     @torch.no_grad()
@@ -57,10 +60,14 @@ class RowAdam:
         return ready, total
 
     @torch.no_grad()
-    def step(self, ready: list[ReadyGradient], *, lr: float, healthy: torch.Tensor) -> None:
-        """One Adam step where `healthy` (0-d bool); elsewhere every tensor keeps its bits."""
+    def step(
+        self, ready: list[ReadyGradient], *, lr: float, healthy: torch.Tensor, seed: int = 0
+    ) -> None:
+        """One Adam step where `healthy` (0-d bool); elsewhere every tensor keeps its bits.
+
+        `seed` decides, with the number of steps taken, how moments in bfloat16 are rounded.
+        """
         config = self.sae.config
-        settings = AdamSettings(lr, config.beta1, config.beta2, config.eps)
         self.count += healthy
         moments = zip(self.mean, self.mean_square, strict=True)
         for name, parameter, (gradient, factors), (mean, square) in zip(
@@ -71,7 +78,9 @@ class RowAdam:
                 factors=factors,
                 count=self.count,
                 healthy=healthy,
-                settings=settings,
+                settings=AdamSettings(
+                    lr, config.beta1, config.beta2, config.eps, _rounding_seed(seed, name)
+                ),
                 unit_rows=self._unit(name),
             )
 
@@ -97,3 +106,9 @@ class RowAdam:
         n_rows = self.sae.n_latents if name in self.sae.latent_parameters else 1
         views = [tensor.view(n_rows, -1) for tensor in (parameter, *moments)]
         return [views[0], gradient.reshape(n_rows, -1), *views[1:]]
+
+
+def _rounding_seed(seed: int, name: str) -> int:
+    """31 bits of (seed, parameter): no two parameters are rounded by the same chance."""
+    key = hashlib.blake2b(f"rounding/{seed}/{name}".encode(), digest_size=4).digest()
+    return int.from_bytes(key, "little") >> 1

@@ -102,7 +102,7 @@ class Trainee:
         ready, gradient_norm = self.optimiser.prepare(batch.gradients)
         healthy = self._healthy(terms, gradient_norm)
         lr = self.config.learning_rate * lr_factor(self.config, seen=self.tokens_seen, n=n)
-        self.optimiser.step(ready, lr=lr, healthy=healthy)
+        self.optimiser.step(ready, lr=lr, healthy=healthy, seed=self.seed)
         if self.average is not None:
             self.average.add(self.sae, n=n, healthy=healthy)
         self.sae.observe(activity, healthy)

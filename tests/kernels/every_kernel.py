@@ -58,7 +58,8 @@ def placed(
 ) -> dict:
     """Inputs on a device, floating ones in a dtype; `strided`: matrices in column order.
 
-    Not those that are changed in place: what is trained is contiguous.
+    Not those that are changed in place: what is trained is contiguous. What is made in bfloat16
+    stays so, except where all is float64.
     """
     found = {}
     for name, value in arguments.items():
@@ -67,7 +68,9 @@ def placed(
             parts = placed(value._asdict(), device, dtype, strided=strided)
             found[name] = type(value)(**parts)
         elif torch.is_tensor(value):
-            moved = value.to(device, dtype if value.is_floating_point() else None)
+            kept = value.dtype is torch.bfloat16 and dtype is not torch.float64
+            changed = value.is_floating_point() and not kept
+            moved = value.to(device, dtype if changed else None)
             found[name] = moved.T.contiguous().T if turned and moved.ndim == 2 else moved
         else:
             found[name] = value

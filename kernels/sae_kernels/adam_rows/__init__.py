@@ -11,12 +11,16 @@ from sae_kernels.dispatch import implementation
 
 @dataclass(frozen=True)
 class AdamSettings:
-    """Adam's numbers for one step: learning rate, decays of the moments, floor under the scale."""
+    """Adam's numbers for one step: learning rate, decays of the moments, floor under the scale.
+
+    `seed` in [0, 2^31) decides, with step and place, how moments kept in bfloat16 are rounded.
+    """
 
     lr: float
     beta1: float
     beta2: float
     eps: float
+    seed: int = 0
 
 
 def adam_rows(
@@ -38,7 +42,8 @@ def adam_rows(
     v ← β₂ v + (1 − β₂) g²; p ← p − lr · (m / (1 − β₁ᵗ)) / (sqrt(v / (1 − β₂ᵗ)) + eps); where rows
     are unit p ← p / ‖p‖ (a row of norm 0 stays).
     `parameter`, `gradient`, `mean`, `mean_square` (r, w), the gradient is only read; `factors`
-    (r,) or 0-d, none means 1; `count` t and `healthy` (bool), 0-d. Deterministic; waits for no
+    (r,) or 0-d, none means 1; `count` t and `healthy` (bool), 0-d. Moments in bfloat16 are rounded
+    by chance (stochastic_rounding.py); the step uses them before. Deterministic; waits for no
     device. Raises ValueError when the shapes do not fit or what is changed is not contiguous.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023), for
     the removed part.

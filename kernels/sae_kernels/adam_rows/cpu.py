@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sae_kernels.stochastic_rounding import place_draws, stored
+
 if TYPE_CHECKING:
     from sae_kernels.adam_rows import AdamSettings
 
@@ -29,6 +31,8 @@ def adam_rows(
 ) -> None:
     """One Adam step in place where `healthy`."""
     bad = (~healthy).to(torch.float32)
+    half = mean.dtype is torch.bfloat16
+    width = parameter.shape[1]
     for block in _blocks(parameter):
         rows, used = parameter[block], gradient[block]
         if unit_rows:
@@ -36,11 +40,14 @@ def adam_rows(
         if factors is not None:
             factor = factors[block].unsqueeze(1) if factors.ndim else factors
             used = used.mul_(factor) if unit_rows else used * factor
+        first, second = mean[block], mean_square[block]
+        if half:
+            first, second = first.float(), second.float()
         torch._fused_adam_(
             [rows],
             [used.contiguous()],
-            [mean[block]],
-            [mean_square[block]],
+            [first],
+            [second],
             [],
             [count],
             lr=settings.lr,
@@ -52,6 +59,12 @@ def adam_rows(
             maximize=False,
             found_inf=bad,
         )
+        if half:
+            start = block.start * width
+            places = torch.arange(start, start + rows.numel()).view(rows.shape)
+            draws = place_draws(settings.seed, count, places)
+            stored(mean[block], first, draws, second=False)
+            stored(mean_square[block], second, draws, second=True)
         if unit_rows:
             norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             rows.div_(torch.where(healthy & (norms > 0), norms, 1.0))

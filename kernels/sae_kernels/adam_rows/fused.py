@@ -51,9 +51,11 @@ def adam_rows(
         "log_beta1": math.log(settings.beta1) if settings.beta1 > 0 else -math.inf,
         "log_beta2": math.log(settings.beta2) if settings.beta2 > 0 else -math.inf,
         "eps": float(settings.eps),
+        "seed": settings.seed,
     }
     grid, constants, warps = _tiles(n_rows, width, whole_rows=unit_rows)
     constants |= {"SCALED": factors is not None, "UNIT": unit_rows}
+    constants["BY_CHANCE"] = mean.dtype is torch.bfloat16
     launch(_step, grid, arguments, constants=constants, num_warps=warps)
 
 
@@ -97,6 +99,31 @@ def _tiles(
 
 
 @triton.jit
+def _mixed(bits):
+    """lowbias32, as in stochastic_rounding.py."""
+    bits = (bits ^ (bits >> 16)) * 0x7FEB352D
+    bits = (bits ^ (bits >> 15)) * 0x846CA68B
+    return bits ^ (bits >> 16)
+
+
+@triton.jit
+def _place_draws(seed, step, places):
+    """As in stochastic_rounding.py: 32 bits for every place."""
+    key = _mixed(_mixed(seed.to(tl.uint32)) ^ step.to(tl.int32).to(tl.uint32))
+    low, high = places.to(tl.uint32), (places >> 32).to(tl.uint32)
+    return _mixed(_mixed(low ^ key) ^ (high + key))
+
+
+@triton.jit
+def _rounded(values, draws):
+    """As in stochastic_rounding.py: a float32 number that bfloat16 holds."""
+    bits = values.to(tl.uint32, bitcast=True) + draws
+    up_or_down = (bits & 0xFFFF0000).to(tl.float32, bitcast=True)
+    return tl.where(tl.abs(values) < float("inf"), up_or_down, values)
+
+
+# A seed of 1, or a multiple of 16, would be machine code of its own.
+@triton.jit(do_not_specialize=["seed"])
 def _step(
     parameter,
     gradient,
@@ -116,10 +143,12 @@ def _step(
     log_beta1,
     log_beta2,
     eps,
+    seed,
     BLOCK_R: tl.constexpr,
     BLOCK_W: tl.constexpr,
     SCALED: tl.constexpr,
     UNIT: tl.constexpr,
+    BY_CHANCE: tl.constexpr,
 ):
     if tl.load(healthy):
         rows = (tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R))[:, None]
@@ -145,6 +174,10 @@ def _step(
             norm = tl.sqrt(tl.sum(tl.where(inside, p * p, 0.0), axis=1))[:, None]
             p /= tl.where(norm > 0, norm, 1.0)
         tl.store(parameter + at, p.to(parameter.dtype.element_ty), mask=inside)
+        if BY_CHANCE:
+            draws = _place_draws(seed, tl.load(count), at)
+            m = _rounded(m, draws & 0xFFFF)
+            v = _rounded(v, draws >> 16)
         tl.store(mean + at, m.to(mean.dtype.element_ty), mask=inside)
         tl.store(mean_square + at, v.to(mean_square.dtype.element_ty), mask=inside)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sae_kernels.stochastic_rounding import place_draws, stored
+
 if TYPE_CHECKING:
     from sae_kernels.adam_rows import AdamSettings
 
@@ -27,8 +29,10 @@ def adam_rows(
     gradient = _across(parameter, gradient) if unit_rows else gradient
     if factors is not None:
         gradient = gradient * (factors.unsqueeze(-1) if factors.ndim else factors)
-    new_mean = settings.beta1 * mean + (1 - settings.beta1) * gradient
-    new_square = settings.beta2 * mean_square + (1 - settings.beta2) * gradient.square()
+    new_mean = settings.beta1 * mean.to(parameter.dtype) + (1 - settings.beta1) * gradient
+    new_square = (
+        settings.beta2 * mean_square.to(parameter.dtype) + (1 - settings.beta2) * gradient.square()
+    )
     # β to the power of the count, on the device: the count is not read here.
     unbiased = new_mean / (1 - settings.beta1**count)
     scale = (new_square / (1 - settings.beta2**count)).sqrt() + settings.eps
@@ -36,8 +40,13 @@ def adam_rows(
     if unit_rows:
         norms = torch.linalg.vector_norm(new, dim=1, keepdim=True)
         new = new / torch.where(norms > 0, norms, 1.0)
-    for old, changed in ((parameter, new), (mean, new_mean), (mean_square, new_square)):
-        old.copy_(torch.where(healthy, changed, old))
+    parameter.copy_(torch.where(healthy, new, parameter))
+    places = torch.arange(parameter.numel(), device=parameter.device).view(parameter.shape)
+    half = mean.dtype is torch.bfloat16
+    draws = place_draws(settings.seed, count, places) if half else None
+    # What bfloat16 holds already is rounded to itself.
+    stored(mean, torch.where(healthy, new_mean, mean), draws, second=False)
+    stored(mean_square, torch.where(healthy, new_square, mean_square), draws, second=True)
 
 
 @torch.no_grad()
