@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-long test-peers lint bench docs ui setup browser datasets clean
+.PHONY: demo test test-long test-peers gpu lint bench docs ui setup browser datasets clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
@@ -28,6 +28,12 @@ test-long: $(STAMP) browser datasets
 test-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.peer_exchange
+
+# On a machine with a CUDA device: the kernels compiled, compute-sanitizer on each where it is
+# installed, a whole step as one CUDA graph, and the benchmark of kernels.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu -rs
+	$(BIN)/python -m benchmarks kernels_gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ each; there are four: decode, gradients of values, of encoder and of decoder.
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from interleaved import interleave, ratio, save
 from sae_kernels import (
     AdamSettings,
     adam_rows,
+    firing_statistics,
     fvu,
     jumprelu,
     linear_masked_topk,
@@ -76,6 +78,9 @@ def layer(d: int, f: int, k: int, device: str) -> Layer:
 
 def kernels(one: Layer) -> dict[str, Work]:
     """Every operation by itself."""
+    from sae_kernels.linear_threshold.fused import above_keys
+    from sae_kernels.linear_topk.candidates_fused import Layer as Outputs
+
     n, d = one.x.shape
     f, k = len(one.decoder), one.k
     rows, dense = 2.0 * n * k * d, 2.0 * n * d
@@ -86,7 +91,31 @@ def kernels(one: Layer) -> dict[str, Work]:
     after = torch.ones(k + 1, device=one.x.device)
     count, healthy = torch.ones((), device=one.x.device), torch.ones((), device=one.x.device) > 0
     product = 2.0 * n * d * f
+    half = [torch.zeros_like(one.decoder, dtype=torch.bfloat16) for _ in range(2)]
+    # Outputs of unit rows for normal tokens are normal: above it lie k of them on average.
+    level = torch.full((f,), NormalDist().inv_cdf(1 - k / f), device=one.x.device)
+    whole = Outputs(one.x, encoder, latent_bias, None, None)
     return {
+        "linear_threshold, its keys": Work(
+            lambda: above_keys(whole, level, 8 * k), dense + 2.0 * f * d, product
+        ),
+        "firing_statistics, top 5": Work(
+            lambda: firing_statistics(one.indices, one.values, n_latents=f, top=5),
+            10.0 * n * k + 80.0 * f,
+        ),
+        "adam_rows, moments in bfloat16": Work(
+            lambda: adam_rows(
+                one.decoder,
+                one.encoder,
+                *half,
+                factors=None,
+                count=count,
+                healthy=healthy,
+                settings=SETTINGS,
+                unit_rows=True,
+            ),
+            20.0 * f * d,
+        ),
         "linear_topk": Work(
             lambda: linear_topk(one.x, encoder, latent_bias, k), dense + 2.0 * f * d, product
         ),

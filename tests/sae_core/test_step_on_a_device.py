@@ -55,3 +55,35 @@ def test_a_planted_read_is_found():
     one = on_meta("jumprelu", dead_weight=1e-6)
     with pytest.raises(Exception, match="meta"):
         one.step(torch.empty(128, 64, device="meta"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("moments", ["float32", "bfloat16"])
+def test_a_step_with_auxk_as_one_cuda_graph_has_the_bits_of_one_launched(moments):
+    config = config_class("topk")(
+        n_latents=4096, tokens=10**6, batch_size=128, k=8, k_aux=32, moments=moments, lr=1e-3
+    )
+    x = TOY.sample(128, step=0).cuda()
+    pair = []
+    for _ in range(2):
+        one = Trainee(config, name="a", statistics=STATISTICS, seed=0, device="cuda")
+        one.tokens_seen = 500_000  # between warm-up and decay: lr is constant
+        one.since_fired += 500_000
+        pair.append(one)
+    launched, captured = pair
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            captured.step(x)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured.step(x)
+    graph.replay()
+    for _ in range(4):
+        launched.step(x)
+    ours, theirs = captured.sae.state_dict(), launched.sae.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    moved = zip(captured.optimiser.mean, launched.optimiser.mean, strict=True)
+    assert all(torch.equal(a, b) for a, b in moved)

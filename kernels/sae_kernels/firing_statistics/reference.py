@@ -6,20 +6,19 @@ import torch
 
 
 def firing_statistics(
-    indices: torch.Tensor, values: torch.Tensor, *, n_latents: int
+    indices: torch.Tensor, values: torch.Tensor, *, n_latents: int, top: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Counts, sums, maxima and top tokens (f,)."""
-    n, k = indices.shape
-    latents = indices.reshape(-1)
-    fires = values.reshape(-1) > 0
-    found = torch.where(fires, values.reshape(-1), 0.0)
-    counts = torch.zeros(n_latents, dtype=torch.int64, device=values.device)
-    counts.index_add_(0, latents, fires.to(torch.int64))
+    """Counts and sums (f,), top values and tokens (f, top)."""
+    tokens, slots = (values > 0).nonzero(as_tuple=True)
+    latents, found = indices[tokens, slots], values[tokens, slots]
+    counts = torch.bincount(latents, minlength=n_latents)
     sums = values.new_zeros(n_latents).index_add_(0, latents, found)
-    maxima = values.new_zeros(n_latents).scatter_reduce_(0, latents, found, "amax")
-    tokens = torch.arange(n, device=values.device).repeat_interleave(k)
-    tops = torch.where(fires & (found == maxima[latents]), tokens, n)
-    first = torch.full((n_latents,), n, device=values.device).scatter_reduce_(
-        0, latents, tops, "amin"
-    )
-    return counts, sums, maxima, torch.where(counts > 0, first, -1)
+    order = found.argsort(descending=True, stable=True)
+    order = order[latents[order].argsort(stable=True)]
+    latents = latents[order]
+    rank = torch.arange(len(order), device=values.device) - (counts.cumsum(0) - counts)[latents]
+    at = (latents[rank < top], rank[rank < top])
+    order = order[rank < top]
+    top_values = values.new_zeros(n_latents, top).index_put_(at, found[order])
+    top_tokens = counts.new_full((n_latents, top), -1).index_put_(at, tokens[order])
+    return counts, sums, top_values, top_tokens
