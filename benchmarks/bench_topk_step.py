@@ -29,11 +29,12 @@ from sae_core.trainee import Trainee
 N_TOKENS = 2048
 SHAPES = {"small": (256, 4096, 32), "medium": (512, 16384, 32), "large": (768, 24576, 64)}
 CONTENDERS = {
-    "topk": ("topk", 0.0),
-    "topk_auxk": ("topk", 0.25),
-    "batch_topk": ("batch_topk", 0.0),
-    "batch_topk_auxk": ("batch_topk", 0.25),
-    "relu": ("relu", 0.0),
+    "topk": ("topk", 0.0, {}),
+    "topk_auxk": ("topk", 0.25, {}),
+    "topk_half_moments": ("topk", 0.0, {"moments": "bfloat16"}),
+    "batch_topk": ("batch_topk", 0.0, {}),
+    "batch_topk_auxk": ("batch_topk", 0.25, {}),
+    "relu": ("relu", 0.0, {}),
 }
 TARGETS = {
     "topk": {"small": 1.35, "medium": 1.35, "large": 1.35},
@@ -71,8 +72,8 @@ def steps_of(shape: str, chosen: list[str]) -> dict[str, Callable[[], object]]:
         "floor": lambda: torch.mm(x, weight.t(), out=z).topk(k, dim=1)
     }
     for label in chosen:
-        name, dead = CONTENDERS[label]
-        own = {} if name == "relu" else {"k": k, "k_aux": width // 2}
+        name, dead, fields = CONTENDERS[label]
+        own = fields if name == "relu" else fields | {"k": k, "k_aux": width // 2}
         one = trainee(
             name, toy=toy, dead_share=dead, n_latents=n_latents, batch_size=N_TOKENS, **own
         )
