@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sae_kernels.dispatch import forms
 
-from tests.kernels.ahead_of_time import SHARED_LIMIT
+from tests.kernels.ahead_of_time import SHARED_LIMIT, STEPS
 from tests.kernels.every_kernel import TESTED, inputs_of
 
 pytestmark = pytest.mark.skipif(
@@ -59,10 +59,11 @@ def test_some_kernels_compile_without_spills(tmp_path):
 
 @pytest.mark.long
 def test_every_kernel_in_every_selected_configuration_compiles_without_spills(tmp_path):
+    everything = [*FUSED, STEPS]
     with ThreadPoolExecutor() as pool:
-        jobs = [pool.submit(reports, FUSED, c, tmp_path / str(c)) for c in SHARED_LIMIT]
+        jobs = [pool.submit(reports, everything, c, tmp_path / str(c)) for c in SHARED_LIMIT]
         for job in jobs:
-            assert_fits(job.result(), FUSED)
+            assert_fits(job.result(), everything)
 
 
 def test_a_planted_spill_is_found():

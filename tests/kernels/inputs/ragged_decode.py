@@ -12,7 +12,11 @@ EXAMPLES = (
     {"n": 5, "m": 99, "d": 17, "f": 33},
     {"n": 3, "m": 9, "d": 4096, "f": 5},
 )
-COMPILED = ({"n": 8192, "m": 262144, "d": 768, "f": 24576},)
+COMPILED = (
+    {"n": 8192, "m": 262144, "d": 768, "f": 24576},
+    {"n": 8192, "m": 524288, "d": 2304, "f": 65536},
+    {"n": 8192, "m": 524288, "d": 4096, "f": 131072},
+)
 
 
 def make(generator: torch.Generator, *, n: int, m: int, d: int, f: int, zeros: bool) -> dict:

@@ -9,9 +9,14 @@ GRADIENTS = ("x", "code.values", "dictionary", "bias")
 SIZES = {"n": (1, 3, 33), "m": (0, 1, 3, 33, 99), "d": (1, 3, 33), "f": (1, 3, 33)}
 EXAMPLES = (
     {"n": 7, "m": 0, "d": 5, "f": 7},
+    {"n": 3, "m": 9, "d": 4096, "f": 5},
     {"n": 5, "m": 99, "d": 17, "f": 33},
 )
-COMPILED = ({"n": 8192, "m": 262144, "d": 768, "f": 24576},)
+COMPILED = (
+    {"n": 8192, "m": 262144, "d": 768, "f": 24576},
+    {"n": 8192, "m": 524288, "d": 2304, "f": 65536},
+    {"n": 8192, "m": 524288, "d": 4096, "f": 131072},
+)
 
 
 def make(generator: torch.Generator, *, n: int, m: int, d: int, f: int, zeros: bool) -> dict:
