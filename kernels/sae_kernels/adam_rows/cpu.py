@@ -32,7 +32,6 @@ def adam_rows(
     """One Adam step in place where `healthy`."""
     bad = (~healthy).to(torch.float32)
     half = mean.dtype is torch.bfloat16
-    width = parameter.shape[1]
     for block in _blocks(parameter):
         rows, used = parameter[block], gradient[block]
         if unit_rows:
@@ -60,9 +59,7 @@ def adam_rows(
             found_inf=bad,
         )
         if half:
-            start = block.start * width
-            places = torch.arange(start, start + rows.numel()).view(rows.shape)
-            draws = place_draws(settings.seed, count, places)
+            draws = place_draws(settings.seed, count, _places(rows, block.start))
             stored(mean[block], first, draws, second=False)
             stored(mean_square[block], second, draws, second=True)
         if unit_rows:
@@ -82,6 +79,12 @@ def gradient_norms(
         across = _across(parameter[block], gradient[block])
         torch.linalg.vector_norm(across, dim=1, out=norms[block])
     return norms
+
+
+def _places(rows: torch.Tensor, first: int) -> torch.Tensor:
+    """Where the entries of these rows, from row `first` on, are in the whole parameter."""
+    start = first * rows.shape[1]
+    return torch.arange(start, start + rows.numel()).view(rows.shape)
 
 
 def _across(rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

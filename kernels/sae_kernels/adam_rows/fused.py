@@ -122,6 +122,20 @@ def _rounded(values, draws):
     return tl.where(tl.abs(values) < float("inf"), up_or_down, values)
 
 
+@triton.jit
+def _by_chance(m, v, draws):
+    return _rounded(m, draws & 0xFFFF), _rounded(v, draws >> 16)
+
+
+@triton.jit
+def _change(m, v, count, lr, log_beta1, log_beta2, eps):
+    # In float32 the difference 1 − β^t would lose half its digits in the first steps.
+    steps = tl.load(count).to(tl.float64)
+    correction1 = (1.0 - tl.exp(steps * log_beta1)).to(tl.float32)
+    correction2 = (1.0 - tl.exp(steps * log_beta2)).to(tl.float32)
+    return lr * (m / correction1) / (tl.sqrt(v / correction2) + eps)
+
+
 # One machine code whatever the seed, and for one row as for many: made for a single row alone it
 # spills 8 bytes (triton 3.7.1, sm_80).
 @triton.jit(do_not_specialize=["seed", "n_rows"])
@@ -166,19 +180,13 @@ def _step(
             beta2 * tl.load(mean_square + at, mask=inside, other=0.0).to(tl.float32)
             + one_minus_beta2 * g * g
         )
-        # In float32 the difference 1 − β^t would lose half its digits in the first steps.
-        steps = tl.load(count).to(tl.float64)
-        correction1 = (1.0 - tl.exp(steps * log_beta1)).to(tl.float32)
-        correction2 = (1.0 - tl.exp(steps * log_beta2)).to(tl.float32)
-        p -= lr * (m / correction1) / (tl.sqrt(v / correction2) + eps)
+        p -= _change(m, v, count, lr, log_beta1, log_beta2, eps)
         if UNIT:
             norm = tl.sqrt(tl.sum(tl.where(inside, p * p, 0.0), axis=1))[:, None]
             p /= tl.where(norm > 0, norm, 1.0)
         tl.store(parameter + at, p.to(parameter.dtype.element_ty), mask=inside)
         if BY_CHANCE:
-            draws = _place_draws(seed, tl.load(count), at)
-            m = _rounded(m, draws & 0xFFFF)
-            v = _rounded(v, draws >> 16)
+            m, v = _by_chance(m, v, _place_draws(seed, tl.load(count), at))
         tl.store(mean + at, m.to(mean.dtype.element_ty), mask=inside)
         tl.store(mean_square + at, v.to(mean_square.dtype.element_ty), mask=inside)
 
