@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "BIGINT[]"]
+Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "BIGINT[]", "DOUBLE[]"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ _TYPES: dict[str, Type] = {
     "o": "BOOLEAN",
     "v": "VARCHAR",
     "l": "BIGINT[]",
+    "m": "DOUBLE[]",
 }
 
 

@@ -28,6 +28,7 @@ def schema(table: Table) -> pyarrow.Schema:
         "BOOLEAN": pa.bool_(),
         "TIMESTAMP": pa.timestamp("us"),
         "BIGINT[]": pa.list_(pa.int64()),
+        "DOUBLE[]": pa.list_(pa.float64()),
     }
     hidden = (SHOWS_FROM,) if table is COMMITS else ()
     columns = (RUN, *table.columns, *hidden)

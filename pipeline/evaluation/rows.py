@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.evaluation.histogram_columns import histogram_columns
 from pipeline.evaluation.identity import Evaluation
 from pipeline.evaluation.tables import DocumentTables
 from sae_core.metrics import definitions
@@ -66,6 +67,7 @@ def latent_rows(evaluation: Evaluation, found: DocumentTables) -> pyarrow.Table:
             ),
             **_token_columns(found.tallies.get("token_statistics"), f),
             **_geometry_columns(found.tallies["dictionary_geometry"]),
+            **histogram_columns(found.tallies.get("activation_histogram"), f),
         }
     )
 
