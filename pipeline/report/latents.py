@@ -11,8 +11,9 @@ import numpy as np
 from pipeline.progress import Progress, Report
 from pipeline.report import questions
 from pipeline.report.ask import Ask
-from pipeline.report.packed import NO_INDEX, packed
-from pipeline.report.token_place import token_place
+from pipeline.report.examples import example_columns, is_shaded
+from pipeline.report.packed import packed
+from pipeline.report.table_columns import floats, integers, lists
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,6 +33,7 @@ FLOATS = (
     "min_cosine",
     "mean_cosine",
     "found_by",
+    "activation_from",
 )
 INTEGERS = (
     "latent",
@@ -75,7 +77,7 @@ def latents(ask: Ask, saes: Sequence[Mapping[str, Any]], *, report: Report) -> L
         made[sae] = _packed(rows[sae], matches.get(sae), examples.get(sae), vocabulary)
     silent = [sae for sae in shown if sae not in rows]
     left_out += [f"{sae} has no rows in latents: it was not evaluated." for sae in silent]
-    return Latents(made, left_out + dropped)
+    return Latents(made, left_out + dropped + _unshaded(examples))
 
 
 def _that_fit(saes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
@@ -124,14 +126,25 @@ def _kept_examples(ask: Ask, saes: Sequence[str]) -> tuple[str, list[str]]:
     ]
 
 
+def _unshaded(examples: Mapping[str, pyarrow.Table]) -> list[str]:
+    n = sum(1 for rows in examples.values() if not is_shaded(rows))
+    if not n:
+        return []
+    return [
+        f"{n} of {len(examples)} SAEs were evaluated by a version that kept the activation at the "
+        "firing token only: the other tokens of their examples are not shaded."
+    ]
+
+
 def _packed(
     rows: pyarrow.Table,
     matches: pyarrow.Table | None,
     examples: pyarrow.Table | None,
     vocabulary: Mapping[int, str],
 ) -> str:
-    columns = {name: _floats(rows, name) for name in FLOATS}
-    columns |= {name: _integers(rows, name) for name in INTEGERS}
+    columns = {name: floats(rows, name) for name in FLOATS}
+    columns |= {name: integers(rows, name) for name in INTEGERS}
+    columns["activation_bins"], columns["activation_counts"] = lists(rows, "activation_counts")
     seen = {int(i) for i in np.unique(columns["top_token"])}
     texts: dict[str, Any] = {
         "vocabulary": {str(i): vocabulary[i] for i in sorted(seen) if i in vocabulary},
@@ -141,57 +154,13 @@ def _packed(
     for place, (other, found) in enumerate(_by_other(matches).items()):
         texts["matches"].append(other)
         for name in ("latent_a", "latent_b", "partner"):
-            columns[f"match{place}.{name}"] = _integers(found, name)
+            columns[f"match{place}.{name}"] = integers(found, name)
         for name in ("cosine", "partner_cosine"):
-            columns[f"match{place}.{name}"] = _floats(found, name)
+            columns[f"match{place}.{name}"] = floats(found, name)
     if examples is not None:
-        columns |= _example_columns(examples, vocabulary, texts)
+        columns |= example_columns(examples, columns, vocabulary, texts)
     return packed(columns, texts)
 
 
 def _by_other(matches: pyarrow.Table | None) -> dict[str, pyarrow.Table]:
     return {} if matches is None else _by_sae(matches, "sae_b")
-
-
-def _example_columns(
-    rows: pyarrow.Table, vocabulary: Mapping[int, str], texts: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    """Columns of the examples; each text is stored once, in `texts`."""
-    known: dict[str, int] = {}
-    shown = zip(
-        *(rows.column(name).to_pylist() for name in ("text", "token", "token_ids", "offset")),
-        strict=True,
-    )
-    places = []
-    for text, token, ids, offset in shown:
-        found = token_place(text, token, ids, offset, vocabulary)
-        start, end = found or (NO_INDEX, NO_INDEX)
-        number = known.setdefault(text, len(known))
-        places.append((number, _utf16(text, start), _utf16(text, end)))
-    texts["texts"] = list(known)
-    texts["n_searched"] = rows.column("n_searched")[0].as_py()
-    text, start, end = np.array(places, dtype=np.int64).reshape(-1, 3).T
-    is_top = rows.column("kind").to_numpy(zero_copy_only=False) == "top"
-    return {
-        "example.latent": _integers(rows, "latent"),
-        "example.is_top": is_top.astype(np.int64),
-        "example.quantile": _floats(rows, "quantile"),
-        "example.activation": _floats(rows, "activation"),
-        "example.document": _integers(rows, "document"),
-        "example.text": text,
-        "example.start": start,
-        "example.end": end,
-    }
-
-
-def _utf16(text: str, place: int) -> int:
-    """A place counted as JavaScript counts: in units of UTF-16."""
-    return place if place < 0 else len(text[:place].encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _floats(rows: pyarrow.Table, name: str) -> np.ndarray:
-    return rows.column(name).cast("double").fill_null(np.nan).to_numpy(zero_copy_only=False)
-
-
-def _integers(rows: pyarrow.Table, name: str) -> np.ndarray:
-    return rows.column(name).cast("int64").fill_null(NO_INDEX).to_numpy(zero_copy_only=False)

@@ -16,8 +16,7 @@ _UNEVALUATED = {"sae": "SAE", "status": "status"}
 def left_out(answers: Answers, latents: Latents) -> str:
     """HTML of the section."""
     notes = [
-        "Examples hold the activation at the marked token only; the other tokens are not shaded, "
-        "because the tables do not say how strongly the latent fires on them.",
+        "Shading is in 255 steps of a latent's largest activation; latent_examples has the values.",
         f"Training curves are thinned to {MOST_CURVE_POINTS} points per SAE and quantity.",
         "The latent browser's floats are rounded to single precision; tables in text to 4 digits.",
         *latents.left_out,

@@ -142,7 +142,7 @@ GROUP BY x.kind, x.rank"""
 
 EXAMPLES = """
 SELECT x.sae, x.latent, x.kind, x.rank, x.quantile, x.activation, x.document, x.token, x.text,
-  x.token_ids, x."offset", x.n_searched
+  x.token_ids, x."offset", x.starts, x.activations, x.n_searched
 FROM latent_examples AS x JOIN chosen USING (sae, sae_hash)
 WHERE {kept}
 ORDER BY x.sae, x.latent, x.kind DESC, x.rank"""

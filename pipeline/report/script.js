@@ -11,6 +11,7 @@ const SORTS = {
   top_token_share: ["share on one token", "high first"],
   latent: ["index", "low first"],
 };
+const TYPES = { f: Float32Array, i: Int32Array, H: Uint16Array, B: Uint8Array };
 const names = JSON.parse(document.getElementById("saes").textContent);
 const root = document.getElementById("browser");
 const unpackedSaes = new Map();
@@ -37,11 +38,14 @@ async function unpack(sae) {
   const data = { ...header, sae, rows: new Map() };
   let place = 4 + length;
   for (const [name, kind, count] of header.columns) {
-    data[name] = new (kind === "f" ? Float32Array : Int32Array)(buffer, place, count);
-    place += 4 * count;
+    data[name] = new TYPES[kind](buffer, place, count);
+    place += Math.ceil(data[name].byteLength / 4) * 4;
   }
   data.latent.forEach((latent, row) => data.rows.set(latent, row));
   data.examples = grouped(data["example.latent"] ?? []);
+  data.firstBin = firsts(data.activation_bins);
+  data.firstPiece = firsts(data["text.pieces"] ?? []);
+  data.firstShade = firsts(Array.from(data["example.text"] ?? [], (text) => data["text.pieces"][text]));
   data.matchRows = data.matches.map((_, i) => grouped(data[`match${i}.latent_a`]));
   return data;
 }
@@ -49,6 +53,13 @@ async function unpack(sae) {
 function load(sae) {
   if (!unpackedSaes.has(sae)) unpackedSaes.set(sae, unpack(sae));
   return unpackedSaes.get(sae);
+}
+
+// Where each of several runs of values begins, given how long each is.
+function firsts(lengths) {
+  const starts = new Int32Array(lengths.length + 1);
+  for (let i = 0; i < lengths.length; i += 1) starts[i + 1] = starts[i] + lengths[i];
+  return starts;
 }
 
 function grouped(latents) {
@@ -144,7 +155,7 @@ async function open(sae, latent) {
   history.replaceState(null, "", `#${new URLSearchParams({ sae, latent })}`);
   await show();
   const head = el("h3", { tabindex: "-1" }, `Latent ${latent}`);
-  detail.replaceChildren(head, el("p", { class: "note" }, sae), facts(data, row), ...examples(data, row), ...matches(data, row), ...neighbours(data, row), back(latent));
+  detail.replaceChildren(head, el("p", { class: "note" }, sae), facts(data, row), ...histogram(data, row), ...examples(data, row), ...matches(data, row), ...neighbours(data, row), back(latent));
   detail.scrollTop = 0;
   head.focus({ preventScroll: true });
   head.scrollIntoView({ block: "nearest" });
@@ -175,21 +186,42 @@ function examples(data, row) {
   const part = (head, rows) => rows.length ? [el("h4", {}, head), el("ol", { class: "examples" }, ...rows.map((i) => example(data, row, i)))] : [];
   const top = found.filter((i) => data["example.is_top"][i]), spread = found.filter((i) => !data["example.is_top"][i]);
   if (!found.length) return [el("p", { class: "empty" }, "No examples: it never fired, or they are left out (see the last section).")];
+  const how = data.shaded ? "Shaded: how strongly it fires on each token, against its largest activation; point at a token for the number. Outlined: the token that the number is about." : "Outlined and shaded: the token it fires on; the others are not known.";
   return [...part(`Strongest of ${data.n_searched.toLocaleString("en")} tokens searched`, top), ...part("Spread over all its fires", spread),
-    el("p", { class: "note" }, "Marked: the token it fires on, shaded by activation against its largest. ↵ is a line break.")];
+    el("p", { class: "note" }, `${how} ↵ is a line break.`)];
 }
 
 function example(data, row, i) {
-  const text = data.texts[data["example.text"][i]], start = data["example.start"][i], end = data["example.end"][i];
-  const activation = data["example.activation"][i];
-  const code = el("code");
-  if (start < 0) code.append(visible(text), el("span", { class: "missing" }, " (place of the token not known)"));
-  else {
-    const mark = el("mark", {}, visible(text.slice(start, end)) || "·");
-    mark.style.setProperty("--strength", `${Math.round(10 + 50 * Math.min(1, activation / data.max_activation[row]))}%`);
-    code.append(visible(text.slice(0, start)), mark, visible(text.slice(end)));
+  const number = data["example.text"][i], text = data.texts[number], code = el("code");
+  const first = data.firstPiece[number], n = data["text.pieces"][number], firing = data["example.piece"][i];
+  for (let piece = 0, place = 0; piece < n; piece += 1) {
+    const length = data["text.lengths"][first + piece], shade = data["example.shades"][data.firstShade[i] + piece];
+    const shown = visible(text.slice(place, place + length));
+    place += length;
+    if (!shade && piece !== firing) { code.append(shown); continue; }
+    const told = piece === firing ? data["example.activation"][i] : (shade / 255) * data.max_activation[row];
+    const mark = el(piece === firing ? "mark" : "span", { class: "shade", title: `${piece === firing ? "" : "about "}${digits(told, piece === firing ? 3 : 2)}` }, shown || "·");
+    mark.style.setProperty("--strength", `${Math.round(6 + (64 * shade) / 255)}%`);
+    code.append(mark);
   }
-  return el("li", { title: `document ${data["example.document"][i]}` }, el("span", { class: "number" }, digits(activation)), code);
+  if (firing < 0) code.append(el("span", { class: "missing" }, " (place of the token not known)"));
+  return el("li", { title: `document ${data["example.document"][i]}` }, el("span", { class: "number" }, digits(data["example.activation"][i])), code);
+}
+
+// A bar for each half octave of activations: how many of the latent's fires are that strong.
+function histogram(data, row) {
+  const counts = data.activation_counts.subarray(data.firstBin[row], data.firstBin[row + 1]);
+  if (!counts.length) return [];
+  const low = data.activation_from[row], high = low * 2 ** (counts.length / 2), most = Math.max(...counts);
+  const bars = Array.from(counts, (n, i) => {
+    const bar = el("span", { class: "bar", title: `${n.toLocaleString("en")} fires from ${digits(low * 2 ** (i / 2), 2)} to ${digits(low * 2 ** ((i + 1) / 2), 2)}` });
+    bar.style.setProperty("--height", `${n ? Math.max(2, (100 * n) / most) : 0}%`);
+    return bar;
+  });
+  const mode = counts.indexOf(most);
+  const said = `Histogram of its activations from ${digits(low, 2)} to ${digits(high, 2)}: most of them, ${most.toLocaleString("en")}, between ${digits(low * 2 ** (mode / 2), 2)} and ${digits(low * 2 ** ((mode + 1) / 2), 2)}.`;
+  return [el("h4", {}, "How strongly it fires"), el("div", { class: "histogram", role: "img", "aria-label": said }, el("div", { class: "bars" }, ...bars),
+    el("div", { class: "ends" }, el("span", {}, digits(low, 2)), el("span", {}, `activation, log scale; highest bar: ${most.toLocaleString("en")} fires`), el("span", {}, digits(high, 2))))];
 }
 
 function link(sae, latent) {

@@ -113,6 +113,7 @@ def _latents(name: str, n: int, draw: np.random.Generator) -> pa.Table:
     frequency = 10 ** draw.uniform(-4, -0.5, n)
     frequency[-1] = 0
     fires = np.ceil(frequency * 1e5).astype(int)
+    counts = [[one // 4, one - one // 4] if one else None for one in fires.tolist()]
     told = {"sae": name, "sae_hash": "h", "evaluation_hash": "e", "latent": np.arange(n)}
     return _filled(
         "latents",
@@ -123,7 +124,8 @@ def _latents(name: str, n: int, draw: np.random.Generator) -> pa.Table:
         | {"top_token": draw.integers(0, len(WORDS), n), "top_token_share": draw.random(n)}
         | {"decoder_norm": np.ones(n), "encoder_decoder_cosine": draw.random(n)}
         | {"max_cosine": draw.random(n), "nearest_latent": draw.integers(0, n, n)}
-        | {"min_cosine": -draw.random(n), "opposing_latent": draw.integers(0, n, n)},
+        | {"min_cosine": -draw.random(n), "opposing_latent": draw.integers(0, n, n)}
+        | {"activation_counts": counts, "activation_from": np.where(fires > 0, 1.0, np.nan)},
     )
 
 
@@ -142,6 +144,11 @@ def _matches(a: str, b: str, n: int, draw: np.random.Generator) -> pa.Table:
 def _examples(name: str, n: int, draw: np.random.Generator) -> pa.Table:
     each = N_TOP + N_SPREAD
     ids = draw.integers(0, len(WORDS), (each * (n - 1), WINDOW)).tolist()
+    values = draw.uniform(0.1, 2, len(ids))
+    around = draw.random((len(ids), WINDOW)) * (draw.random((len(ids), WINDOW)) < 0.3)
+    around[:, OFFSET] = values
+    words = np.array([len(word) for word in WORDS])[np.array(ids)]
+    starts = np.cumsum(words, axis=1) - words
     told = {"sae": name, "sae_hash": "h", "evaluation_hash": "e"}
     kinds = ["top"] * N_TOP + ["quantile"] * N_SPREAD
     ranks = [*range(N_TOP), *range(N_SPREAD)]
@@ -151,8 +158,9 @@ def _examples(name: str, n: int, draw: np.random.Generator) -> pa.Table:
         told
         | {"latent": np.repeat(np.arange(n - 1), each), "kind": kinds * (n - 1)}
         | {"rank": ranks * (n - 1), "quantile": quantile * (n - 1)}
-        | {"activation": draw.uniform(0.1, 2, len(ids)), "document": [3] * len(ids)}
+        | {"activation": values, "document": [3] * len(ids)}
         | {"token": [WORDS[one[OFFSET]] for one in ids], "token_ids": ids}
+        | {"starts": starts.tolist(), "activations": around.tolist()}
         | {"text": ["".join(WORDS[i] for i in one) for one in ids]}
         | {"offset": [OFFSET] * len(ids), "n_searched": [4096] * len(ids)},
     )

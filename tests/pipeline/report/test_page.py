@@ -6,10 +6,12 @@ import math
 import re
 from contextlib import nullcontext
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.catalog.statement import read_only
@@ -27,7 +29,7 @@ from pipeline.study.config import parse_study
 from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 from tests.pipeline.report.conftest import Scene
-from tests.pipeline.report.made_up import HOSTILE, REASON, made_up
+from tests.pipeline.report.made_up import HOSTILE, REASON, WORDS, made_up
 
 
 class Reader(HTMLParser):
@@ -114,26 +116,76 @@ def test_the_browser_has_every_match(scene: Scene) -> None:
         assert columns[f"{at}.partner"][i] == (-1 if row["partner"] is None else row["partner"])
 
 
-def test_every_example_is_there_and_marks_its_token(scene: Scene) -> None:
+def shown_examples(
+    columns: dict[str, np.ndarray], texts: dict[str, object]
+) -> list[tuple[int, list[str], int, list[int]]]:
+    """Of each example the latent, the pieces of its text, the firing one, and their shades."""
+    cuts = np.split(columns["text.lengths"], np.cumsum(columns["text.pieces"])[:-1])
+    sizes = columns["text.pieces"][columns["example.text"]]
+    shades = np.split(columns["example.shades"], np.cumsum(sizes)[:-1])
+    found = []
+    for i, number in enumerate(columns["example.text"]):
+        text = texts["texts"][number].encode("utf-16-le")
+        ends = np.cumsum([0, *cuts[number]])
+        pieces = [text[2 * a : 2 * b].decode("utf-16-le") for a, b in pairwise(ends)]
+        latent, piece = columns["example.latent"][i], columns["example.piece"][i]
+        found.append((int(latent), pieces, int(piece), shades[i].tolist()))
+    return found
+
+
+EVERY_EXAMPLE = "SELECT * FROM latent_examples ORDER BY sae, latent, kind DESC, rank"
+
+
+def test_every_example_is_there_with_each_token_shaded_by_its_activation(scene: Scene) -> None:
     data = browsed(scene.html)
-    rows = query(
-        scene.workspace,
-        "SELECT * FROM latent_examples ORDER BY sae, latent, kind DESC, rank",
-    ).to_pylist()
-    places = dict.fromkeys(data, 0)
-    for row in rows:
+    shown = {sae: shown_examples(*one) for sae, one in data.items()}
+    for row in query(scene.workspace, EVERY_EXAMPLE).to_pylist():
         columns, texts = data[row["sae"]]
-        i = places[row["sae"]]
-        places[row["sae"]] += 1
-        text = texts["texts"][columns["example.text"][i]]
-        start, end = int(columns["example.start"][i]), int(columns["example.end"][i])
-        marked = text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le")
-        assert (columns["example.latent"][i], text, marked) == (
-            row["latent"],
-            row["text"],
-            row["token"],
-        )
-    assert all(places[sae] == len(columns["example.text"]) for sae, (columns, _) in data.items())
+        assert texts["shaded"]
+        latent, pieces, firing, shades = shown[row["sae"]].pop(0)
+        assert latent == row["latent"]
+        assert pieces == [WORDS[i] for i in row["token_ids"]]
+        assert "".join(pieces) == row["text"]
+        assert pieces[firing] == row["token"]
+        largest = columns["max_activation"][latent]
+        expected = np.array(row["activations"]) * 255 / largest
+        assert np.abs(np.array(shades) - expected).max() <= 1
+        assert [shade > 0 for shade in shades] == [value > 0 for value in row["activations"]]
+    assert not any(shown.values())
+
+
+def test_of_older_evaluations_the_firing_token_is_shaded_and_the_page_says_so(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    made_up(workspace)
+    for table, names in (("latent_examples", OLDER), ("latents", OLDER_LATENTS)):
+        for path in sorted((workspace.tables / table).glob("*invention*")):
+            rows = pq.read_table(path)
+            pq.write_table(rows.drop_columns(names), path)
+    html = write_report(workspace, tmp_path / "page.html").page.read_text()
+    assert "4 of 4 SAEs were evaluated by a version that kept" in html
+    for sae, one in browsed(html).items():
+        sql = f"SELECT * FROM ({EVERY_EXAMPLE}) WHERE sae = '{sae}'"
+        rows = query(workspace, sql).to_pylist()
+        for row, (_, pieces, firing, shades) in zip(rows, shown_examples(*one), strict=True):
+            assert "".join(pieces) == row["text"]
+            assert pieces[firing] == row["token"]
+            assert [bool(shade) for shade in shades] == [False, True, False]
+
+
+OLDER = ["starts", "activations"]
+OLDER_LATENTS = ["activation_counts", "activation_from"]
+
+
+def test_every_latent_has_the_histogram_of_its_activations(scene: Scene) -> None:
+    for sae, (columns, _) in browsed(scene.html).items():
+        lengths = columns["activation_bins"]
+        bins = np.split(columns["activation_counts"], np.cumsum(lengths)[:-1])
+        rows = query(scene.workspace, f"SELECT * FROM latents WHERE sae = '{sae}' ORDER BY latent")
+        assert [one.tolist() for one in bins] == [
+            row["activation_counts"] or [] for row in rows.to_pylist()
+        ]
 
 
 def test_the_figures_rest_on_what_their_queries_give(scene: Scene) -> None:
