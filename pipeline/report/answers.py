@@ -35,6 +35,7 @@ class Answers:
         rows = self.rows
         return {
             "fvu_l0": ("frontier", frontier.panels(rows["frontier"], "fvu")),
+            "mse_l0": ("frontier", frontier.panels(rows["frontier"], "mse")),
             "loss_recovered_l0": (
                 "frontier",
                 frontier.panels(rows["frontier"], "loss_recovered_zero"),

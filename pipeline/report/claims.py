@@ -17,7 +17,7 @@ def claims(answers: Answers) -> str:
     rows = [
         [
             html.with_note(row["statement"], f"{row['measures']}; {row['reference']}"),
-            escape(row["verdict"]),
+            f"<b>{escape(row['verdict'])}</b>",
             html.with_interval(
                 {
                     "effect": row["effect"],

@@ -1,4 +1,4 @@
-"""What a sparser code costs: FVU and loss recovered against L0, with intervals."""
+"""What a sparser code costs: FVU, MSE and loss recovered against L0, with intervals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 _SHOWN = {
     "fvu": ("FVU (lower is better)", "dominated"),
+    "mse": ("MSE (lower is better)", "dominated"),
     "loss_recovered_zero": ("loss recovered (higher is better)", "loss_dominated"),
 }
 _MARKERS = "osD^vP*X"
 _WIDE_RANGE = 4.0
-_APART, _APART_ALL = 8.0, 96.0
+_APART, _APART_ALL = 2.5, 10.0
 
 
 def panels(rows: Sequence[Row], metric: str) -> list[Panel]:
@@ -57,14 +58,20 @@ def _drawn(rows: Sequence[Row], metric: str, place: str) -> Callable[[Axes], Non
 
 
 def _asides(rows: Sequence[Row]) -> list[float]:
-    """How far each mark stands to the right of its L0, in points: those of one L0 share it."""
-    alike: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        alike.setdefault(f"{row['l0']:.3g}", []).append(i)
-    asides = [0.0] * len(rows)
-    for group in alike.values():
-        for j, i in enumerate(group):
-            asides[i] = (j - (len(group) - 1) / 2) * min(_APART, _APART_ALL / len(group))
+    """How far each mark stands to the right of its L0, in points.
+
+    Weights variants that share an L0 stand a little apart, far less than a tick of the axis.
+    """
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        found = alike.setdefault(f"{row['l0']:.3g}", [])
+        if row["weights"] not in found:
+            found.append(row["weights"])
+    asides = []
+    for row in rows:
+        group = alike[f"{row['l0']:.3g}"]
+        step = min(_APART, _APART_ALL / len(group))
+        asides.append((group.index(row["weights"]) - (len(group) - 1) / 2) * step)
     return asides
 
 
@@ -110,9 +117,13 @@ def _axes(axes: Axes, rows: Sequence[Row], metric: str) -> None:
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        room = max(0.15 * (high - low), 0.25 * high, 0.5)
+        room = max(0.15 * (high - low), 0.1 * high, 0.5)
         axes.set_xlim(max(0.0, low - room), high + room)
     low, high = _span(rows, metric)
+    if metric == "mse" and low > 0 and high / low > _WIDE_RANGE:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.3, high * 1.3)
+        return
     room = 0.12 * (high - low) or 0.05
     axes.set_ylim(low - room, high + room)
 

@@ -18,6 +18,7 @@ from pipeline.report.left_out import left_out
 from pipeline.report.panel import Panel
 from pipeline.report.what_was_run import what_was_run
 
+_MOST_ROWS_OPEN = 16
 _RESULTS = {
     "l0": "L0",
     "fvu": "FVU",
@@ -106,13 +107,16 @@ def _quality(answers: Answers) -> str:
         rows,
         numbers=range(1, 9),
     )
+    n = len(rows)
     return (
-        f"{results}{_explained(answers, list(_RESULTS))}"
-        "<h3>Error and loss against sparsity</h3><p>Each mark is an SAE with its 95 % intervals "
-        "over documents; marks of one L0 stand side by side. Lines join the SAEs of one source "
-        "that no other beats in both. Loss recovered is the share of the zero-ablation loss; SAEs "
+        "<p>Each mark is an SAE with its 95 % intervals over documents; weights variants that "
+        "share an L0 are drawn a little apart. Lines join the SAEs of one source that no other "
+        "beats in both. FVU is MSE over the activations' variance: it compares across weights, "
+        "MSE within one source only. Loss recovered is the share of the zero-ablation loss; SAEs "
         "without a value are not drawn, and the last section says why.</p>"
-        f"{html.figures(_together(answers, 'fvu_l0', 'loss_recovered_l0'))}"
+        f"{html.figures(_together(answers, 'fvu_l0', 'mse_l0', 'loss_recovered_l0'))}"
+        f"{results if n <= _MOST_ROWS_OPEN else html.details(f'The numbers of {n} SAEs', results)}"
+        f"{_explained(answers, list(_RESULTS))}"
         "<h3>Beside random weights</h3><p>Trained minus random, paired on the same documents, "
         f"with 95 % intervals.</p>{_twins(answers)}"
         f"{_made_by(answers, ['results', 'frontier', 'twins'])}"
@@ -174,9 +178,10 @@ def _training(answers: Answers) -> str:
 
 def _frequencies(answers: Answers) -> str:
     return (
-        "<p>One outline per SAE; dots at the left: latents that never fired on the held-out "
-        "tokens. Where outlines on random weights look like those on trained ones, the histogram "
-        "says nothing about what the language model learned.</p>"
+        "<p>A line is the mean over the SAEs of one weights variant, the band around it reaches "
+        "from the lowest to the highest of them; dots at the left: latents that never fired on "
+        "the held-out tokens. Where lines on random weights look like those on trained ones, the "
+        "histogram says nothing about what the language model learned.</p>"
         f"{html.figures(answers.figures['frequency'][1])}{_made_by(answers, ['frequencies'])}"
     )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 24
-_LONG_NAME = 24
+_SHORT_NAME, _LONG_NAME = 14, 26
 
 INK, MUTED, GRID = "#1b2026", "#59636e", "#d8dde3"
 # Told apart with any common colour blindness (after Okabe and Ito, darkened for thin lines).
@@ -32,6 +32,7 @@ _STYLE = {
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "legend.fontsize": 7.5,
+    "legend.title_fontsize": 7.5,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -108,12 +109,20 @@ def legend(
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours.values()]
-    names = [f"{name} weights" for name in colours]
+    names = list(colours)
     if markers and len(markers) > 1:
         handles += [Line2D([], [], color=MUTED, marker=m, lw=0, ms=4) for m in markers.values()]
         names += list(markers)
-    columns = 1 if max(map(len, names)) > _LONG_NAME else 2
-    axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=1.4)
+    longest = max(map(len, names))
+    columns = 3 if longest <= _SHORT_NAME else 2 if longest <= _LONG_NAME else 1
+    axes.figure.legend(
+        handles,
+        names,
+        title="weights" if not markers or len(markers) < 2 else "weights and recipes",
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=1.4,
+    )
 
 
 def _own_ids(svg: str, name: str) -> str:

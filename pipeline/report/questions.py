@@ -58,8 +58,9 @@ ORDER BY t.layer, t.sae_trained, t.random_weights, t.metric"""
 
 FRONTIER = """
 SELECT c.model, c.site, c.layer, c.weights, c.recipe, c.architecture, c.seed, e.sae,
-  e.l0, e.l0_ci_low, e.l0_ci_high, e.fvu, e.fvu_ci_low, e.fvu_ci_high, e.loss_recovered_zero,
-  e.loss_recovered_zero_ci_low, e.loss_recovered_zero_ci_high, p.dominated, p.loss_dominated
+  e.l0, e.l0_ci_low, e.l0_ci_high, e.fvu, e.fvu_ci_low, e.fvu_ci_high,
+  e.mse, e.mse_ci_low, e.mse_ci_high, e.loss_recovered_zero, e.loss_recovered_zero_ci_low,
+  e.loss_recovered_zero_ci_high, p.dominated, p.loss_dominated
 FROM evaluations AS e JOIN chosen AS c USING (sae, sae_hash)
 LEFT JOIN pareto_frontier AS p ON p.sae = e.sae
 ORDER BY c.layer, c.model, c.site, c.weights <> 'trained', c.weights, e.l0, c.recipe, c.seed"""

@@ -158,7 +158,7 @@ async function open(sae, latent) {
   detail.replaceChildren(head, el("p", { class: "note" }, sae), facts(data, row), ...histogram(data, row), ...examples(data, row), ...matches(data, row), ...neighbours(data, row), back(latent));
   detail.scrollTop = 0;
   head.focus({ preventScroll: true });
-  head.scrollIntoView({ block: "nearest" });
+  head.scrollIntoView({ block: matchMedia("(max-width: 50rem)").matches ? "start" : "nearest" });
 }
 
 function back(latent) {
@@ -188,7 +188,7 @@ function examples(data, row) {
   if (!found.length) return [el("p", { class: "empty" }, "No examples: it never fired, or they are left out (see the last section).")];
   const how = data.shaded ? "Shaded: how strongly it fires on each token, against its largest activation; point at a token for the number. Outlined: the token that the number is about." : "Outlined and shaded: the token it fires on; the others are not known.";
   return [...part(`Strongest of ${data.n_searched.toLocaleString("en")} tokens searched`, top), ...part("Spread over all its fires", spread),
-    el("p", { class: "note" }, `${how} ↵ is a line break.`)];
+    el("p", { class: "note" }, `${how} ↵ is a line break; more than four spaces are drawn as four.`)];
 }
 
 function example(data, row, i) {
@@ -196,7 +196,7 @@ function example(data, row, i) {
   const first = data.firstPiece[number], n = data["text.pieces"][number], firing = data["example.piece"][i];
   for (let piece = 0, place = 0; piece < n; piece += 1) {
     const length = data["text.lengths"][first + piece], shade = data["example.shades"][data.firstShade[i] + piece];
-    const shown = visible(text.slice(place, place + length));
+    const shown = visible(text.slice(place, place + length)).replace(/ {5,}/g, "    ");
     place += length;
     if (!shade && piece !== firing) { code.append(shown); continue; }
     const told = piece === firing ? data["example.activation"][i] : (shade / 255) * data.max_activation[row];
