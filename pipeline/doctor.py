@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.catalog.provenance import code_commit, package_version
+from pipeline.sources_outside import hub, package_index
 from pipeline.workspace import Workspace
 
 PACKAGES = ("torch", "triton", "transformers", "dagster", "duckdb", "pyarrow", "zarr", "numpy")
@@ -34,6 +35,8 @@ class Findings:
     disk_free_gb: float
     most_parts: int
     most_parts_table: str | None
+    package_index: str
+    hub: str
 
 
 def findings(workspace: Workspace) -> Findings:
@@ -58,6 +61,8 @@ def findings(workspace: Workspace) -> Findings:
         disk_free_gb=round(shutil.disk_usage(workspace.root).free / 1e9, 1),
         most_parts=parts[most] if most else 0,
         most_parts_table=most,
+        package_index=package_index(),
+        hub=hub(),
     )
 
 

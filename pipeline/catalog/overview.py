@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.catalog.warehouse import connect
+from pipeline.failures import failures
 from pipeline.locks import Holder, device_holder, runs
 from pipeline.workspace import Workspace
 
@@ -31,6 +33,7 @@ def overview(workspace: Workspace) -> dict[str, Any]:
         **dict(zip(names, counts or (), strict=True)),
         "running": [_run(run, holder) for run, holder, alive in known if alive],
         "device": str(device) if device else None,
+        "failed": [asdict(one) for one in failures(workspace)],
         "diverged": diverged,
         "died": [_run(run, holder) for run, holder, alive in known if not alive],
     }

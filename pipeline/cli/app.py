@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completion import VARIABLE
 from pipeline.corpus.one_look import one_look
 from pipeline.errors import UserError
 from pipeline.threads import wait_briefly
@@ -32,6 +33,7 @@ COMMANDS = (
     "doctor",
     "ui",
     "gc",
+    "completion",
 )
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -40,6 +42,9 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `sae`; exits with 0, 2 for input that cannot be used, 130 when interrupted."""
     wait_briefly()
+    if VARIABLE in os.environ:
+        # A shell asks what could come next: the parser answers and exits.
+        import_module("typer.completion").completion_init()
     given = _workspace_first(list(sys.argv[1:] if arguments is None else arguments))
     sys.exit(_exit_code(given))
 
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: list[str]) -> int:
     try:
         with one_look():
-            code = app(arguments, standalone_mode=False)
+            code = app(arguments, prog_name="sae", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:
             # The parser has turned Ctrl-C into this code, and said nothing but an empty line.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli import offers
 from pipeline.cli.place import workspace_of
 
 if TYPE_CHECKING:
@@ -21,18 +22,32 @@ def command(
     context: typer.Context,
     study: Annotated[
         str | None,
-        typer.Argument(help="A study file, or the name of a study that ran; default: the newest."),
+        typer.Argument(
+            help="A study file, or the name of a study that ran; default: the newest.",
+            autocompletion=offers.study_or_file,
+        ),
     ] = None,
     layers: Annotated[str | None, typer.Option(help="Layers, such as 0,2-3.")] = None,
     seeds: Annotated[str | None, typer.Option(help="SAE seeds, such as 0-2.")] = None,
-    model: Annotated[str | None, typer.Option(help="Models, separated by commas.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Models, separated by commas.", autocompletion=offers.models)
+    ] = None,
     sites: Annotated[
-        str | None, typer.Option(help="Kinds of site, such as resid_post,mlp_out.")
+        str | None,
+        typer.Option(
+            help="Kinds of site, such as resid_post,mlp_out.", autocompletion=offers.kinds
+        ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Weights variants, such as trained,random@1.")
+        str | None,
+        typer.Option(
+            help="Weights variants, such as trained,random@1.", autocompletion=offers.weights
+        ),
     ] = None,
-    recipes: Annotated[str | None, typer.Option(help="Recipes, separated by commas.")] = None,
+    recipes: Annotated[
+        str | None,
+        typer.Option(help="Recipes, separated by commas.", autocompletion=offers.recipes),
+    ] = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="Hand it to the daemon that `sae ui` runs.")
     ] = False,

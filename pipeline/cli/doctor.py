@@ -42,5 +42,14 @@ def _text(found: Findings) -> str:
             f"GPU          {gpu}",
             f"CPU          {found.cores} cores, {found.threads} threads of torch{load}",
             f"disk         {found.disk_free_gb:g} GB free",
+            f"tables       {_parts(found)}",
+            f"index        {found.package_index}",
+            f"hub          {found.hub}",
         ]
     )
+
+
+def _parts(found: Findings) -> str:
+    if not found.most_parts:
+        return "empty"
+    return f"at most {found.most_parts:,} parts each ({found.most_parts_table})"

@@ -28,6 +28,8 @@ def _text(state: dict[str, Any]) -> str:
     running = [f"{run['run']}: {run['holder']}, since {run['since']}" for run in state["running"]]
     lines += _listed("running", running)
     lines += _listed("device", [state["device"] or "free"])
+    failed = [f"{one['what']}, {one['at']}: {one['why']}" for one in state["failed"]]
+    lines += _listed("failed", failed)
     lines += _listed("diverged", state["diverged"])
     lines += _listed("died", [f"{run['run']}: {run['holder']}" for run in state["died"]])
     lines += [] if running else _next(state)
@@ -37,6 +39,8 @@ def _text(state: dict[str, Any]) -> str:
 def _next(state: dict[str, Any]) -> list[str]:
     if state["died"]:
         return ["\nWhat died lost nothing that was finished: the same command goes on from there."]
+    if state["failed"]:
+        return ["\nOnce its reason is gone, the same command makes what failed and keeps the rest."]
     if state["studies"] and not state["saes"]:
         return ["\nNo SAE is finished yet: `sae run` with the same study goes on where it stopped."]
     if not state["saes"]:

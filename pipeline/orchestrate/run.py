@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from pipeline.failures import forget_failure, note_failure
 from pipeline.orchestrate.first_class import RunOutcome, execute
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.interrupts import noticed_interrupts
@@ -132,6 +133,10 @@ class _Runner:
             self._cancel(outcome)
             raise KeyboardInterrupt
         self.outcome.runs.append(outcome)
+        if outcome.succeeded:
+            forget_failure(self.workspace, outcome.name)
+        else:
+            note_failure(self.workspace, outcome.name, outcome.sentence)
         n_ended = len(self.outcome.runs) + len(self.outcome.skipped)
         self.report(Progress("runs", n_ended, self.n_runs, "runs", outcome.name))
         return outcome.succeeded

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.cli.app import main
+from pipeline.failures import failures
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.study.registry import Registry
 from pipeline.workspace import Workspace
@@ -80,6 +81,12 @@ def test_a_failure_exits_with_1_and_says_why(
     errors = capsys.readouterr().err
     assert f"failed: activations of {SOURCE}: shard 3 of {SOURCE} is damaged" in errors
     assert f"not made, for want of what they need: {SOURCE}/topk.s0" in errors
+    assert sae("status") == 0
+    assert f"activations of {SOURCE}" in (told := capsys.readouterr().out)
+    assert f"shard 3 of {SOURCE} is damaged" in told
+    stages.damaged.clear()
+    assert sae("backfill", "--recipes", "topk") == 0
+    assert failures(workspace) == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ QUIET = Findings(
     disk_free_gb=100.0,
     most_parts=3,
     most_parts_table="saes",
+    package_index="https://pypi.org/simple (pip's own)",
+    hub="https://huggingface.co",
 )
 
 

@@ -16,7 +16,7 @@ from pipeline.errors import StudyError
 
 HEAVY = ("torch", "transformers", "zarr", "pyarrow", "duckdb", "dagster", "pydantic", "numpy")
 WORDS = {
-    "init": ["path", "--force"],
+    "init": ["path", "--force", "--json"],
     "run": ["study", "--replace", "--dry-run", "--json"],
     "demo": [],
     "backfill": [
@@ -33,7 +33,7 @@ WORDS = {
     ],
     "sql": ["query", "--file", "--format", "--output"],
     "claims": ["--json"],
-    "report": ["--output", "--study", "--figures"],
+    "report": ["--output", "--study", "--figures", "--json"],
     "export": ["sae", "--format", "--out", "--nearest", "--json"],
     "import": [
         "place",
@@ -59,7 +59,8 @@ WORDS = {
     "status": ["--json"],
     "doctor": ["--json"],
     "ui": ["--port"],
-    "gc": ["--dry-run", "--yes", "--older-than"],
+    "gc": ["--dry-run", "--yes", "--older-than", "--json"],
+    "completion": ["shell"],
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.catalog.write import write_run
 from pipeline.cli.app import main
+from pipeline.failures import note_failure
 from pipeline.locks import device_lock, run_lock
 from pipeline.study.config import load_study, parse_study
 from pipeline.study.registry import register
@@ -138,6 +139,15 @@ def test_status_counts_what_exists_and_names_what_runs_and_died(
     assert "killed: process" in text
     assert _type("status") == 0
     assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_status_says_what_failed_and_why(workspace: Workspace, capsys: Captured) -> None:
+    note_failure(workspace, "sae of topk.s0|m.trained.mlp_out.0", "the disk is full")
+    assert _type("status") == 0
+    told = capsys.readouterr().out
+    assert "sae of topk.s0|m.trained.mlp_out.0" in told
+    assert "the disk is full" in told
+    assert "the same command makes what failed" in told
 
 
 def test_status_of_an_empty_workspace_says_what_to_type(
