@@ -14,7 +14,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-long test-peers gpu lint bench docs ui setup browser datasets clean
+.PHONY: demo test test-long test-peers gpu lint bench docs site ui setup browser datasets site-tools \
+	clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
@@ -22,7 +23,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-test-long: $(STAMP) browser datasets
+test-long: $(STAMP) browser datasets site-tools
 	$(BIN)/python -m pytest -m "long and not gpu"
 
 test-peers: $(STAMP)
@@ -45,6 +46,10 @@ bench: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pipeline.documents
 
+site: site-tools
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 ui: $(STAMP)
 	$(BIN)/sae ui
 
@@ -55,6 +60,9 @@ browser: $(STAMP)
 
 datasets: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt datasets
+
+site-tools: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt mkdocs
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 was found. \
