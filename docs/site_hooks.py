@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+# Python-Markdown takes these for headings, GitHub does not.
+_NO_HEADING = re.compile(r"^(?=#+[^#\s])", re.MULTILINE)
+_FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -31,6 +34,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that leave docs/ become the path from the repository's root."""
     folder = PurePosixPath(page.file.src_uri).parent
+    parts = _FENCED.split(markdown)
+    parts[::2] = [_NO_HEADING.sub(r"\\", part) for part in parts[::2]]
+    markdown = "".join(parts)
     return _LINK.sub(lambda found: _within(folder, *found.groups()), markdown)
 
 

@@ -17,37 +17,38 @@ if TYPE_CHECKING:
     from pipeline.study.registry import Registry
     from pipeline.workspace import Workspace
 
+_Study = Annotated[
+    str | None,
+    typer.Argument(
+        help="A study file, or the name of a study that ran; default: the newest.",
+        autocompletion=offers.study_or_file,
+    ),
+]
+_Models = Annotated[
+    str | None, typer.Option(help="Models, separated by commas.", autocompletion=offers.models)
+]
+_Kinds = Annotated[
+    str | None,
+    typer.Option(help="Kinds of site, such as resid_post,mlp_out.", autocompletion=offers.kinds),
+]
+_Weights = Annotated[
+    str | None,
+    typer.Option(help="Weights variants, such as trained,random@1.", autocompletion=offers.weights),
+]
+_Recipes = Annotated[
+    str | None, typer.Option(help="Recipes, separated by commas.", autocompletion=offers.recipes)
+]
+
 
 def command(
     context: typer.Context,
-    study: Annotated[
-        str | None,
-        typer.Argument(
-            help="A study file, or the name of a study that ran; default: the newest.",
-            autocompletion=offers.study_or_file,
-        ),
-    ] = None,
+    study: _Study = None,
     layers: Annotated[str | None, typer.Option(help="Layers, such as 0,2-3.")] = None,
     seeds: Annotated[str | None, typer.Option(help="SAE seeds, such as 0-2.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Models, separated by commas.", autocompletion=offers.models)
-    ] = None,
-    sites: Annotated[
-        str | None,
-        typer.Option(
-            help="Kinds of site, such as resid_post,mlp_out.", autocompletion=offers.kinds
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Weights variants, such as trained,random@1.", autocompletion=offers.weights
-        ),
-    ] = None,
-    recipes: Annotated[
-        str | None,
-        typer.Option(help="Recipes, separated by commas.", autocompletion=offers.recipes),
-    ] = None,
+    model: _Models = None,
+    sites: _Kinds = None,
+    weights: _Weights = None,
+    recipes: _Recipes = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="Hand it to the daemon that `sae ui` runs.")
     ] = False,

@@ -42,7 +42,7 @@ class RunOutcome:
     @property
     def name(self) -> str:
         """What was made: `sae + evaluation of topk16.s0|pylm.trained.resid_post.3`."""
-        return _name(self.assets, self.partition)
+        return run_name(self.assets, self.partition)
 
 
 def execute(
@@ -59,7 +59,7 @@ def execute(
     )
     job = repository.get_reconstructable_job(_JOB)
     run_id = make_new_run_id()
-    with hold_run(workspace, run_id, owner=_name(assets, partition)):
+    with hold_run(workspace, run_id, owner=run_name(assets, partition)):
         run = instance.create_run_for_job(
             job_def=job.get_definition(),
             run_id=run_id,
@@ -74,7 +74,8 @@ def execute(
     return RunOutcome(tuple(assets), partition, run_id, result.success, sentence)
 
 
-def _name(assets: Sequence[str], partition: str | None) -> str:
+def run_name(assets: Sequence[str], partition: str | None) -> str:
+    """What a run makes, as a person reads it."""
     what = " + ".join(assets)
     return f"{what} of {partition}" if partition else what
 

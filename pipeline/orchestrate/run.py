@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from pipeline.failures import forget_failure, note_failure
-from pipeline.orchestrate.first_class import RunOutcome, execute
+from pipeline.orchestrate.first_class import RunOutcome, execute, run_name
 from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.interrupts import noticed_interrupts
 from pipeline.orchestrate.liveness import reap
@@ -63,7 +63,18 @@ def run_plan(
         add_partitions(instance, [work.source for work in plan.sources], plan.keys)
         runner = _Runner(workspace, instance, interrupted, report, dict(tags or {}))
         runner.run(plan)
+        if runner.outcome.succeeded:
+            _forget_failures(workspace, plan)
         return runner.outcome
+
+
+def _forget_failures(workspace: Workspace, plan: Plan) -> None:
+    """All of the plan exists now, also what another process made after it had failed here."""
+    for source in plan.sources:
+        forget_failure(workspace, run_name(["activations"], str(source.source)))
+    for work in plan.cells:
+        key = cell_key(work.cell.source, work.cell.key)
+        forget_failure(workspace, run_name(list(CELL_ASSETS), key))
 
 
 @dataclass
