@@ -28,8 +28,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         made = write_report(
             workspace, workspace.root / "report.html", report=current_report(context.log)
         )
-    figure = made.first_figure
-    shown = {} if figure is None else {"figure": picture(figure.png(), figure.label)}
+    figures = made.best_figures.items()
+    shown = {kind: picture(figure.png(), figure.label) for kind, figure in figures}
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(str(made.page)),

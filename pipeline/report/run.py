@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +17,19 @@ from pipeline.report.page import page
 from pipeline.report.panel import Panel
 from pipeline.workspace import Workspace
 
+_BEST = ("fvu_l0", "frequency", "mmcs")
+
 
 @dataclass(frozen=True)
 class Written:
-    """What was made: the page, its size, how many SAEs, and files of figures."""
+    """What was made: the page, its size, how many SAEs, files of figures, a few to show."""
 
     page: Path
     n_bytes: int
     n_saes: int
     figures: tuple[Path, ...]
     seconds: float
-    first_figure: Panel | None
+    best_figures: Mapping[str, Panel]
 
 
 def write_report(
@@ -58,7 +61,7 @@ def write_report(
         n_saes=len(found.rows["saes"]),
         figures=files,
         seconds=time.monotonic() - began,
-        first_figure=next((ps[0] for _, ps in found.figures.values() if ps), None),
+        best_figures={kind: found.figures[kind][1][0] for kind in _BEST if found.figures[kind][1]},
     )
 
 

@@ -29,4 +29,5 @@ def test_the_asset_writes_the_page_and_shows_a_picture(tmp_path: Path) -> None:
     assert page == workspace.root / "report.html"
     assert page.read_text().startswith("<!doctype html>")
     assert made.metadata["saes"].value == 4
-    assert "data:image/png;base64," in str(made.metadata["figure"].value)
+    for figure in ("fvu_l0", "frequency", "mmcs"):
+        assert "data:image/png;base64," in str(made.metadata[figure].value)

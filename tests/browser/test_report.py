@@ -111,6 +111,8 @@ def test_a_latent_is_searched_sorted_and_opened_by_keyboard_alone(
     opened.get_by_role("heading", name=f"Latent {expected[1]}", exact=True).wait_for()
     assert focused(opened, "textContent") == f"Latent {expected[1]}"
     assert opened.locator(".examples mark").count() == 8
+    assert opened.locator(".examples .shade").count() > 8
+    assert opened.locator(".histogram .bar").count() == 2
     for match in ("seed 1", "seed 2", "seed 3", "random weights"):
         assert opened.locator(".detail").get_by_text(match, exact=True).count() == 1
 
