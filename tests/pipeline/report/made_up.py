@@ -77,7 +77,13 @@ def _sae(name: str, n_latents: int) -> dict[str, object]:
 
 def _metrics(name: str, draw: np.random.Generator) -> list[dict[str, object]]:
     made = []
-    for of, value in (("l0", 4.0), ("fvu", 0.2), ("dead_eval", 0.1), ("ce_increase_nats", 0.4)):
+    for of, value in (
+        ("l0", 4.0),
+        ("fvu", 0.2),
+        ("mse", 3.0),
+        ("dead_eval", 0.1),
+        ("ce_increase_nats", 0.4),
+    ):
         value *= 1 + 0.1 * draw.random()
         made.append(metric(name, of, value, ci_low=0.9 * value, ci_high=1.1 * value, n=1024))
     if _weights(name) == "trained":
