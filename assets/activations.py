@@ -14,7 +14,7 @@ from assets.failure import stated
 from pipeline.errors import StoreError
 from pipeline.orchestrate.harvesting import harvest_requested
 from pipeline.orchestrate.partitions import sources
-from pipeline.orchestrate.requested import requested_partitions
+from pipeline.orchestrate.requested import requested_launch, requested_partitions
 from pipeline.orchestrate.session import current_report, current_workspace
 from pipeline.workspace import Workspace
 
@@ -62,7 +62,11 @@ def _activations(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     workspace, report = current_workspace(), current_report(context.log)
     own = [str(key) for key in context.partition_keys]
     results, problem = harvest_requested(
-        workspace, own, requested_partitions(context), report=report
+        workspace,
+        own,
+        requested_partitions(context),
+        report=report,
+        launch=requested_launch(context.run.tags),
     )
     for result in results:
         context.add_asset_metadata(_metadata(result), partition_key=str(result.source))

@@ -13,7 +13,7 @@ from assets.sae import sae
 from pipeline.corpus.one_look import one_look
 from pipeline.orchestrate.cells import cell_request
 from pipeline.orchestrate.partitions import grid
-from pipeline.orchestrate.requested import requested_partitions
+from pipeline.orchestrate.requested import requested_launch, requested_partitions
 from pipeline.orchestrate.session import current_report, current_workspace
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with stated(), one_look():
         request = cell_request(workspace, context.partition_key, requested_partitions(context))
         trained = request.only(lambda cell: training_state(workspace, cell) == "done")
-        result = trained.made_by(lambda cells: evaluate_cells(workspace, cells, report=report))
+        launch = requested_launch(context.run.tags)
+        result = trained.made_by(
+            lambda cells: evaluate_cells(workspace, cells, report=report, launch=launch)
+        )
     return dg.MaterializeResult(
         metadata=_metadata(result), check_results=[_integrity(result), _dead(result)]
     )

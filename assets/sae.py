@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.orchestrate.cells import cell_request
 from pipeline.orchestrate.inputs import make_inputs
 from pipeline.orchestrate.partitions import grid
-from pipeline.orchestrate.requested import requested_partitions
+from pipeline.orchestrate.requested import requested_launch, requested_partitions
 from pipeline.orchestrate.session import current_report, current_workspace
 
 if TYPE_CHECKING:
@@ -57,8 +57,11 @@ def sae(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     workspace, report = current_workspace(), current_report(context.log)
     with stated(), one_look():
         request = cell_request(workspace, context.partition_key, requested_partitions(context))
-        make_inputs(workspace, request.own, report=report)
-        result = request.made_by(lambda cells: train_cells(workspace, cells, report=report))
+        launch = requested_launch(context.run.tags)
+        make_inputs(workspace, request.own, report=report, launch=launch)
+        result = request.made_by(
+            lambda cells: train_cells(workspace, cells, report=report, launch=launch)
+        )
     return dg.MaterializeResult(
         metadata=_metadata(result), check_results=[_integrity(result), _dead(result)]
     )
@@ -70,6 +73,7 @@ def _metadata(result: "TrainingResult") -> dict[str, object]:
     return {
         "reused": result.reused,
         "status": result.status,
+        "trained_on": ", then ".join(result.ways),
         "tokens": result.tokens,
         **numbers(
             {

@@ -7,6 +7,9 @@ residual varies: AuxK) is found by a first pass without gradients (`Survey`), on
 be dead. Sums in another order: equal to the whole batch's within rounding (float32: 1e-5 of the
 largest gradient). Losses that depend on the whole batch in other ways (a selection over all of its
 entries) cannot be split: their configurations say so in `needs_whole_batch`, and are refused.
+
+Ranks are parts that are worked on at the same time: each takes its rows, and the same weighted mean
+is taken over them. What a loss must know of the whole batch it asks them for, without a first pass.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import torch
 
 from sae_core.draws import sent
 from sae_core.loss_terms import Activity, LossTerms
+from sae_core.ranks import Ranks, Share, any_of, as_share, least, summed, summed_in_pieces
 from sae_core.sae import Sae
 from sae_core.training_context import Survey, TrainingContext
 
@@ -38,14 +42,34 @@ class BatchGradients:
 
 
 def batch_gradients(
+    sae: Sae,
+    x: torch.Tensor | Share,
+    context: TrainingContext,
+    parameters: Sequence[torch.Tensor],
+) -> BatchGradients:
+    """Loss and gradients of activations x (n, d), in parts of `micro_batch` tokens where set.
+
+    With several ranks x is this one's share, and all get the whole batch's; `token_losses` are its
+    own rows'.
+    """
+    own, n = as_share(x)
+    ranks = context.ranks
+    if ranks.size == 1:
+        return _own_gradients(sae, own, context, parameters)
+    place = n * ranks.index // ranks.size
+    context = replace(context, batch=n, place=place)
+    made = _own_gradients(sae, own, context, parameters)
+    return _over_ranks(made, len(own) / n, ranks)
+
+
+def _own_gradients(
     sae: Sae, x: torch.Tensor, context: TrainingContext, parameters: Sequence[torch.Tensor]
 ) -> BatchGradients:
-    """Loss and gradients of activations x (n, d), in parts of `micro_batch` tokens where set."""
-    size = sae.config.micro_batch
-    if size is None or len(x) <= size:
+    size, n = sae.config.micro_batch, context.batch or len(x)
+    if size is None or (context.ranks.size == 1 and len(x) <= size):
         return _at_once(sae, x, context, parameters)
-    context = replace(context, batch=len(x))
-    if sae.config.looks_at_dead_latents and context.tokens_seen + len(x) >= context.dead_window:
+    context = replace(context, batch=n)
+    if sae.config.looks_at_dead_latents and context.tokens_seen + n >= context.dead_window:
         context = replace(context, survey=_survey(sae, x, context))
     sums, losses = None, []
     for part in x.split(size):
@@ -56,11 +80,34 @@ def batch_gradients(
     return replace(sums, token_losses=torch.cat(losses) if sae.config.resample_at else None)
 
 
+def _over_ranks(own: BatchGradients, share: float, ranks: Ranks) -> BatchGradients:
+    """The whole batch's, of which this rank made a share of the tokens."""
+    kind = own.gradients[0].dtype
+    names = [*own.terms.terms, *own.activity.notes]
+    numbers = [own.terms.total, own.activity.l0]
+    numbers += [*own.terms.terms.values(), *own.activity.notes.values()]
+    parts = [*own.gradients, *(number.to(kind) for number in numbers)]
+    whole = summed_in_pieces(parts, ranks, weight=share)
+    gradients, whole = whole[: len(own.gradients)], whole[len(own.gradients) :]
+    found = [tensor.to(was.dtype) for tensor, was in zip(whole, numbers, strict=True)]
+    total, l0, *rest = found
+    named = list(zip(names, rest, strict=True))
+    n_terms = len(own.terms.terms)
+    activity = Activity(
+        any_of(own.activity.fired, ranks),
+        l0,
+        least(own.activity.smallest, ranks),
+        dict(named[n_terms:]),
+    )
+    terms = LossTerms(total, dict(named[:n_terms]))
+    return BatchGradients(terms, activity, tuple(gradients), own.token_losses)
+
+
 def _at_once(
     sae: Sae, x: torch.Tensor, context: TrainingContext, parameters: Sequence[torch.Tensor]
 ) -> BatchGradients:
     terms, activity = sae.losses(x, context)
-    gradients = torch.autograd.grad(terms.total, parameters)
+    gradients = sae.completed(torch.autograd.grad(terms.total, parameters))
     found = LossTerms(terms.total.detach(), {k: term.detach() for k, term in terms.terms.items()})
     losses = _token_losses(sae, terms) if sae.config.resample_at else None
     return BatchGradients(found, activity, gradients, losses)
@@ -113,5 +160,7 @@ def _survey(sae: Sae, x: torch.Tensor, context: TrainingContext) -> Survey:
         spread = spread + (terms.error - means[-1]).square().sum()
     weights = sent(torch.tensor(sizes, dtype=means[0].dtype), x.device)
     centres = torch.stack(means)
-    mean = weights @ centres / len(x)
-    return Survey(fired, spread + weights @ (centres - mean).square().sum(1), len(x))
+    n, ranks = context.batch, context.ranks
+    mean = summed(weights @ centres, ranks) / n
+    spread = summed(spread + weights @ (centres - mean).square().sum(1), ranks)
+    return Survey(any_of(fired, ranks), spread, n)

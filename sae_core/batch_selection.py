@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from sae_kernels import CodeSort, RaggedCode, linear_batch_topk
+from sae_kernels import CodeSort, RaggedCode
 from torch.nn.functional import linear
 
 from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
+from sae_core.global_selection import Place, globally_largest
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.packing import code_above
 from sae_core.plain import Threshold
@@ -32,6 +33,11 @@ class BatchSelectionConfig(AuxKConfig):
     threshold_beta: float = Field(
         0.999, ge=0, lt=1, description="Decay of the threshold's moving average over batches."
     )
+
+    @property
+    def one_rank_only(self) -> str | None:
+        """None: ranks select from all of their entries together."""
+        return None
 
 
 class BatchSelectionSae(Sae):
@@ -68,9 +74,11 @@ class BatchSelectionSae(Sae):
         """Reconstruction and AuxK on activations x (n, d)."""
         scaled = self.scaled(x)
         centred = scaled - self.b_dec.detach()
-        count = len(scaled) * self.config.k_at(context.progress)
-        sort = CodeSort()
-        code = linear_batch_topk(centred, self.W_enc, self.training_bias(), count, sort=sort)
+        # Of a batch that is divided among ranks: this rank's tokens' among the whole one's.
+        count = (context.batch or len(scaled)) * self.config.k_at(context.progress)
+        place, sort = Place(context.place, 0, self.n_latents), CodeSort()
+        layer = (self.W_enc, self.training_bias())
+        code = globally_largest(centred, *layer, count, place=place, ranks=context.ranks, sort=sort)
         activity = activity_of(code.columns, code.values.detach(), n=len(scaled), f=self.n_latents)
         loss, error = self.reconstruction_of(scaled, code, context, sort=sort)
         return with_auxk(

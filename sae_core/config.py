@@ -166,6 +166,11 @@ class SaeConfig(BaseModel):
         return False
 
     @property
+    def one_rank_only(self) -> str | None:
+        """Why a batch cannot be divided among ranks; None where it can."""
+        return self.needs_whole_batch
+
+    @property
     def resample_window(self) -> int:
         """Tokens before a resampling from which inputs are drawn."""
         return max(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sae_core.ranks import Share
 from sae_core.trainee import Trainee
 
 
@@ -26,12 +27,16 @@ class TrainReport:
 
 
 def train(
-    trainees: Sequence[Trainee], batches: Iterable[torch.Tensor], *, report_every: int
+    trainees: Sequence[Trainee],
+    batches: Iterable[torch.Tensor | Share],
+    *,
+    report_every: int,
 ) -> Iterator[TrainReport]:
     """Trains the trainees together, a report every `report_every` steps and when one finishes.
 
-    `batches` of activations (n, d), the first being the one after the trainees' last step; one
-    trainee's budget spent, it leaves, and the last one's ends training. Every batch is seen by all.
+    `batches` of activations (n, d), or this rank's shares of them, the first being the one after
+    the trainees' last step; one trainee's budget spent, it leaves, and the last one's ends
+    training. Every batch is seen by all.
     Between reports nothing is pending: a state saved at a report continues as if never stopped.
     Raises ValueError when the trainees stand at different steps, names repeat, or batches run out.
     """

@@ -43,3 +43,10 @@ def check_target(config: SaeConfig, penalty: str, target: float | None) -> None:
             f"penalty 'target_l0' with micro_batch {config.micro_batch}. Allowed: none, for the "
             "distance is of the whole batch's mean. Remove micro_batch, or lower batch_size."
         )
+
+
+def one_rank_only(penalty: str) -> str | None:
+    """Why a batch cannot be divided among ranks under this penalty; None where it can."""
+    if penalty == "target_l0":
+        return "the distance to target_l0 is of the whole batch's mean"
+    return None

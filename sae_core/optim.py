@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from sae_kernels import AdamSettings, adam_rows, gradient_norms
 
+from sae_core.ranks import ALONE, Ranks, summed
 from sae_core.sae import Sae
 
 
@@ -27,12 +28,13 @@ class RowAdam:
     or with `clip_by: global` of all gradients together. With `moments: bfloat16` the moments take
     half the memory and are rounded by chance. Bit-wise deterministic on one kind of
     machine; nothing waits for the device.
+    Where latents are divided among ranks, `shards`, the norm of all gradients is of all latents.
     Reference: Kingma and Ba, "Adam" (2015); Bricken et al., "Towards monosemanticity" (2023),
     for the removed part.
     """
 
-    def __init__(self, sae: Sae) -> None:
-        self.sae = sae
+    def __init__(self, sae: Sae, *, shards: Ranks = ALONE) -> None:
+        self.sae, self.shards = sae, shards
         self.names = [name for name, _ in sae.named_parameters()]
         self.parameters = [parameter for _, parameter in sae.named_parameters()]
         dtype = torch.bfloat16 if sae.config.moments == "bfloat16" else None
@@ -51,7 +53,7 @@ class RowAdam:
                 self.names, self.parameters, gradients, strict=True
             )
         ]
-        total = torch.stack([norm.square().sum() for norm in norms]).sum().sqrt()
+        total = self._over_shards([norm.square().sum() for norm in norms]).sum().sqrt()
         bounded = [total] * len(norms) if self.sae.config.clip_by == "global" else norms
         ready = [
             ReadyGradient(gradient, self._factors(norm))
@@ -90,6 +92,19 @@ class RowAdam:
         for name, mean, square in zip(self.names, self.mean, self.mean_square, strict=True):
             state[f"mean.{name}"], state[f"mean_square.{name}"] = mean, square
         return state
+
+    def _over_shards(self, sums: list[torch.Tensor]) -> torch.Tensor:
+        """The parameters' sums (p,), those of latents over all ranks' latents."""
+        own = torch.stack(sums)
+        if self.shards.size == 1:
+            return own
+        whole = summed(own, self.shards)
+        return torch.stack(
+            [
+                whole[i] if name in self.sae.latent_parameters else own[i]
+                for i, name in enumerate(self.names)
+            ]
+        )
 
     def _factors(self, norms: torch.Tensor) -> torch.Tensor | None:
         clip = self.sae.config.clip

@@ -109,6 +109,10 @@ class Sae(nn.Module):
     def observe(self, activity: Activity, healthy: torch.Tensor) -> None:
         """Updates running statistics after a training step, where `healthy` (0-d bool)."""
 
+    def completed(self, gradients: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """The parameters' gradients in full, where `losses` gave them in part; as they are."""
+        return gradients
+
     def initialise_rest(self, *, seed: int) -> None:
         """Sets the parameters that an architecture adds, after the shared ones; 0 by default."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sae_core.language_model import ReadingModel
+from sae_core.ranks import ALONE, Ranks, any_of, summed
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class TrainingContext:
     reconstructed, in scaled units: s²·E‖x − mean‖²; `mean` (d,) of that, None where no loss needs
     it; `seed` of the SAE and number of the `step`, which key whatever a loss draws. Where the loss
     is of a part of a batch: `batch`, the whole one's tokens, and a `survey` of it once latents can
-    be dead. `language_model` is the frozen model that is trained through, None where there is none.
+    be dead. `ranks` are those among which a batch is divided: this one's part is its `place`-th row
+    and on. `language_model` is the frozen model that is trained through, None where there is none.
     """
 
     progress: float
@@ -45,6 +47,8 @@ class TrainingContext:
     survey: Survey | None = None
     batch: int | None = None
     language_model: ReadingModel | None = None
+    ranks: Ranks = ALONE
+    place: int = 0
 
     def dead_latents(self, fired: torch.Tensor, n: int) -> torch.Tensor | None:
         """Which latents (f,) bool are dead once this batch of n tokens, with `fired` (f,), counts.
@@ -54,8 +58,12 @@ class TrainingContext:
         """
         if self.survey is not None:
             fired, n = self.survey.fired, self.survey.n
+        elif self.ranks.size > 1:
+            n = self.batch
         if self.tokens_seen + n < self.dead_window:
             return None
+        if self.survey is None:
+            fired = any_of(fired, self.ranks)
         dead = advanced(self.since_fired, fired, n) >= self.dead_window
         return None if dead.device.type == "cpu" and not dead.any() else dead
 
@@ -66,7 +74,11 @@ class TrainingContext:
         """
         if self.survey is not None:
             return self.survey.spread * (len(error) / self.survey.n)
-        return (error - error.mean(0)).square().sum()
+        if self.ranks.size == 1:
+            return (error - error.mean(0)).square().sum()
+        mean = summed(error.sum(0), self.ranks) / self.batch
+        spread = summed((error - mean).square().sum(), self.ranks)
+        return spread * (len(error) / self.batch)
 
 
 def advanced(since_fired: torch.Tensor, fired: torch.Tensor, n: int) -> torch.Tensor:

@@ -9,6 +9,8 @@ import typer
 
 from pipeline.cli import offers
 from pipeline.cli.place import workspace_of
+from pipeline.cli.run import LAUNCH_HELP
+from pipeline.errors import StudyError
 
 if TYPE_CHECKING:
     from pipeline.cli.study_file import Proposal
@@ -52,6 +54,7 @@ def command(
     queue: Annotated[
         bool, typer.Option("--queue", help="Hand it to the daemon that `sae ui` runs.")
     ] = False,
+    launch: Annotated[str | None, typer.Option(help=LAUNCH_HELP)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
     ] = False,
@@ -60,7 +63,7 @@ def command(
     ] = False,
 ) -> None:
     """Add layers, seeds and other partitions, and run what is missing."""
-    from pipeline.cli.execution import make, planned, say, show_next, show_plan
+    from pipeline.cli.execution import chosen_launch, make, planned, say, show_next, show_plan
     from pipeline.plan_text import plan_json
     from pipeline.study.selection import Selection
 
@@ -69,20 +72,30 @@ def command(
     chosen = Selection.parse(
         layers=layers, seeds=seeds, models=model, kinds=sites, weights=weights, recipes=recipes
     )
-    plan = planned(
-        workspace, registry, chosen.sources(content), chosen.keys(content), dry_run=dry_run
-    )
+    _refuse_both(launch, queue)
+    sources, keys = chosen.sources(content), chosen.keys(content)
+    where = chosen_launch(launch, content, registry, keys)
+    plan = planned(workspace, registry, sources, keys, dry_run=dry_run)
     show_plan(plan, as_json=as_json)
     if proposal is not None and not dry_run:
         proposal.register(workspace)
+    if dry_run and as_json:
+        say({"plan": plan_json(plan)})
     if dry_run:
-        if as_json:
-            say({"plan": plan_json(plan)})
-    elif queue:
+        return
+    if queue:
         _queue(workspace, plan, content.study, as_json=as_json)
     else:
-        make(workspace, plan, as_json=as_json)
+        make(workspace, plan, as_json=as_json, launch=where)
         show_next(workspace, as_json=as_json)
+
+
+def _refuse_both(launch: str | None, queue: bool) -> None:
+    if launch is not None and queue:
+        raise StudyError(
+            "--launch with --queue: queued runs take the study's own launch section. Allowed: one "
+            "of the two. Set launch in the study file, or leave --queue out."
+        )
 
 
 def _study(workspace: Workspace, given: str | None) -> tuple[Study, Registry, Proposal | None]:

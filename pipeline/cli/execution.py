@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pipeline.launch.config import LaunchConfig, check_launch, given_launch
 from pipeline.plan import Plan, make_plan, pack_corpora
 from pipeline.plan_text import plan_json, plan_lines
+from pipeline.study.config import Study
 from pipeline.study.names import SaeKey, Source
 from pipeline.study.registry import Registry
 from pipeline.workspace import Workspace
@@ -40,6 +42,20 @@ def planned(
     return make_plan(workspace, registry, sources, keys)
 
 
+def chosen_launch(
+    text: str | None, study: Study, registry: Registry, keys: Sequence[SaeKey]
+) -> LaunchConfig | None:
+    """Where `--launch` says that work runs; None where it says nothing.
+
+    Raises StudyError where a recipe of these keys cannot be trained there.
+    """
+    if text is None:
+        return None
+    launch = given_launch(text, study.launch)
+    check_launch(launch, {key.recipe: registry.recipes[key.recipe] for key in keys})
+    return launch
+
+
 def show_plan(plan: Plan, *, as_json: bool) -> None:
     """Prints the plan; in JSON mode the last word has the plan in it instead."""
     if not as_json:
@@ -51,9 +67,14 @@ def say(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def make(workspace: Workspace, plan: Plan, *, as_json: bool) -> None:
-    """Runs the plan with progress; exits with 1 where something could not be made."""
-    outcome = _ran(workspace, plan)
+def make(
+    workspace: Workspace, plan: Plan, *, as_json: bool, launch: LaunchConfig | None = None
+) -> None:
+    """Runs the plan with progress; exits with 1 where something could not be made.
+
+    `launch` is where, whatever the studies say.
+    """
+    outcome = _ran(workspace, plan, launch)
     if as_json:
         runs = [{**vars(run), "assets": list(run.assets)} for run in outcome.runs]
         say({"plan": plan_json(plan), "runs": runs, "skipped": outcome.skipped})
@@ -70,13 +91,14 @@ def make_silently(workspace: Workspace, plan: Plan) -> None:
     _end_where_some_failed(_ran(workspace, plan))
 
 
-def _ran(workspace: Workspace, plan: Plan) -> PlanOutcome:
+def _ran(workspace: Workspace, plan: Plan, launch: LaunchConfig | None = None) -> PlanOutcome:
     from pipeline.cli.display import shown
+    from pipeline.orchestrate.requested import launch_tag
     from pipeline.orchestrate.run import run_plan
 
     try:
         with shown() as report:
-            return run_plan(workspace, plan, report=report)
+            return run_plan(workspace, plan, report=report, tags=launch_tag(launch))
     except KeyboardInterrupt:
         typer.echo(f"\n{GOES_ON}", err=True)
         raise

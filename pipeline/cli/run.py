@@ -9,6 +9,10 @@ import typer
 
 from pipeline.cli.place import workspace_of
 
+LAUNCH_HELP = (
+    "Where work runs: local, torchrun, ray, or such as torchrun:4; else as the study says."
+)
+
 
 def command(
     context: typer.Context,
@@ -17,6 +21,7 @@ def command(
         bool,
         typer.Option("--replace", help="Give names that are taken the content of this study."),
     ] = False,
+    launch: Annotated[str | None, typer.Option(help=LAUNCH_HELP)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
     ] = False,
@@ -25,18 +30,19 @@ def command(
     ] = False,
 ) -> None:
     """Run a study: harvest, train, evaluate and compare; what exists is reused."""
-    from pipeline.cli.execution import make, planned, say, show_next, show_plan
+    from pipeline.cli.execution import chosen_launch, make, planned, say, show_next, show_plan
     from pipeline.cli.study_file import proposed
     from pipeline.plan_text import plan_json
 
     workspace = workspace_of(context)
     given = proposed(workspace, study, replace=replace)
     sources, keys = given.study.sources(), given.study.keys()
+    where = chosen_launch(launch, given.study, given.registry, keys)
     plan = planned(workspace, given.registry, sources, keys, dry_run=dry_run)
     show_plan(plan, as_json=as_json)
     if not dry_run:
         given.register(workspace)
-        make(workspace, plan, as_json=as_json)
+        make(workspace, plan, as_json=as_json, launch=where)
         show_next(workspace, as_json=as_json)
     elif as_json:
         say({"plan": plan_json(plan)})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.errors import StudyError
 from pipeline.evaluation.identity import Evaluation, identify, identify_all
 from pipeline.evaluation.record import read_record
+from pipeline.launch.config import LaunchConfig
 from pipeline.locks import cell_lock, device_lock
 from pipeline.progress import Progress, Report, silent
 from pipeline.study.registry import Cell
@@ -46,13 +47,18 @@ class EvaluationResult:
 
 
 def evaluate_cells(
-    workspace: Workspace, cells: Sequence[Cell], *, report: Report = silent
+    workspace: Workspace,
+    cells: Sequence[Cell],
+    *,
+    report: Report = silent,
+    launch: LaunchConfig | None = None,
 ) -> list[EvaluationResult]:
     """The evaluations of these cells, all of one source, in the same order.
 
     What is there is reused. What is missing is measured in one sweep with one clean forward; of
     an SAE that was measured before, only new metrics are. Then each is matched with the SAEs it
-    is compared with by default, as far as they are measured (see `neighbours`).
+    is compared with by default, as far as they are measured (see `neighbours`). `launch` is where
+    sweeps are made, each by a process of its own; none: where the first one's study says.
     Raises ValueError for cells of several sources, StudyError for SAEs that are not trained yet,
     WorkspaceError where another process evaluates one of them, DiskFullError.
     """
@@ -60,6 +66,7 @@ def evaluate_cells(
     missing = _missing(evaluations)
     made: set[str] = set()
     if missing:
+        from pipeline.evaluation.apart import measure_apart
         from pipeline.evaluation.work import evaluate
 
         source = str(cells[0].source)
@@ -75,6 +82,7 @@ def evaluate_cells(
             # Another process may have finished them while this one waited.
             missing = _missing(missing)
             if missing:
+                measure_apart(workspace, missing, launch or cells[0].launch, report=report)
                 evaluate(workspace, missing, report=report)
             made = {one.sae for one in missing}
     return [_result(workspace, one, reused=one.sae not in made) for one in evaluations]

@@ -60,7 +60,7 @@ def evaluate(workspace: Workspace, missing: Sequence[Evaluation], *, report: Rep
     """Measures SAEs of one source that were not measured yet; their rows show all at once."""
     diverged = {one.sae: how for one in missing if (how := _divergence(one)) is not None}
     sound = [one for one in missing if one.sae not in diverged]
-    sums = Measurements(_tables(workspace, sound, report=report))
+    sums = Measurements(measured_tables(workspace, sound, report=report))
     own = {one.sae: numbers(one, sums.of(one)) for one in sound} | {
         sae: missing_numbers(how) for sae, how in diverged.items()
     }
@@ -81,7 +81,7 @@ def _divergence(one: Evaluation) -> str | None:
     return done.divergence if done is not None and done.status == "diverged" else None
 
 
-def _tables(
+def measured_tables(
     workspace: Workspace, evaluations: Sequence[Evaluation], *, report: Report
 ) -> dict[str, DocumentTables]:
     """Sums of SAEs of one source by id, measured where they are missing beside the SAE."""

@@ -53,10 +53,7 @@ def fill_store(
         return
     begun = time.monotonic()
     atomic.sweep_leftovers(task.folder.root)
-    uncalibrated = [site for site in missing if _calibration(task, site) is None]
-    if uncalibrated:
-        calibrate(task, forward, uncalibrated, report)
-    calibrations = [_checked_calibration(task, site) for site in missing]
+    calibrations = calibrated(task, forward, missing, report)
     rows = open_site_rows(task, calibrations)
     tokens_run = read_rows(task, forward, rows, report, part_seconds=part_seconds)
     seconds = time.monotonic() - begun
@@ -70,6 +67,19 @@ def fill_store(
             tokens_run=tokens_run,
             seconds=seconds,
         )
+
+
+def calibrated(
+    task: StoreTask, forward: Forward, sites: Sequence[Site], report: Report
+) -> list[CalibrationManifest]:
+    """What the calibration split says of sites, measured where it was not.
+
+    Raises StoreError where too many of its rows are masked.
+    """
+    missing = [site for site in sites if _calibration(task, site) is None]
+    if missing:
+        calibrate(task, forward, missing, report)
+    return [_checked_calibration(task, site) for site in sites]
 
 
 def read_quality(folder: StoreFolder, site: Site) -> list[ShuffleStatistic]:

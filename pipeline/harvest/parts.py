@@ -128,15 +128,14 @@ class SiteRows:
         """Writes the rows in memory as one part; raises DiskFullError."""
         if not self._filled:
             return
-        name = f"{self.kept:012d}-{self.taken:012d}.bin"
-        path = self.task.folder.parts(self.site) / name
-        order, ends = self._dealer.deal(self.kept, self.taken)
-        step = max(1, _COPY_BYTES // row_bytes(self.array))
-        expected = self._filled * row_bytes(self.array)
-        with atomic.writing(path, n_bytes=expected) as temporary, temporary.open("wb") as file:
-            for start in range(0, len(order), step):
-                rows = np.take(self._pending, order[start : start + step], axis=0)
-                file.write(memoryview(rows).cast("B"))
+        path, ends = write_part(
+            self.task,
+            self.site,
+            self.array,
+            self._dealer,
+            self._pending[: self._filled],
+            (self.kept, self.taken),
+        )
         self.parts.append(Part(path, self.kept, self.taken, ends))
         self.kept, self._filled = self.taken, 0
 
@@ -170,6 +169,34 @@ class SiteRows:
                     f"{part.path} is cut short. Remove it and repeat the command: the harvest "
                     "resumes at the part before."
                 )
+
+
+def part_path(task: StoreTask, site: Site, span: tuple[int, int]) -> Path:
+    """Where the part of packed rows start..stop lies."""
+    return task.folder.parts(site) / f"{span[0]:012d}-{span[1]:012d}.bin"
+
+
+def write_part(
+    task: StoreTask,
+    site: Site,
+    array: StoredArray,
+    dealer: Dealer,
+    rows: np.ndarray,
+    span: tuple[int, int],
+) -> tuple[Path, np.ndarray]:
+    """Writes the rows (m, d) of packed rows start..stop as one part; gives its path and `ends`.
+
+    Raises DiskFullError.
+    """
+    path = part_path(task, site, span)
+    order, ends = dealer.deal(*span)
+    step = max(1, _COPY_BYTES // row_bytes(array))
+    expected = len(rows) * row_bytes(array)
+    with atomic.writing(path, n_bytes=expected) as temporary, temporary.open("wb") as file:
+        for start in range(0, len(order), step):
+            taken = np.take(rows, order[start : start + step], axis=0)
+            file.write(memoryview(taken).cast("B"))
+    return path, ends
 
 
 def _span(ends: np.ndarray, shard: int) -> tuple[int, int]:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import StoreError
 from pipeline.harvest.identity import VERSION, StoreIdentity, store_identity
+from pipeline.launch.config import LaunchConfig
 from pipeline.progress import Progress, Report, silent
 from pipeline.store.layout import StoreFolder
 from pipeline.store.manifest import SiteManifest, StoreManifest, read_manifest
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import Site, Source, Weights
+from pipeline.study.variants import GAUSSIAN
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.corpus.pack import PackedCorpus
+    from pipeline.harvest.forward import Forward
     from pipeline.harvest.shuffle_quality import ShuffleStatistic
     from pipeline.harvest.task import StoreTask
     from sae_core.statistics import SourceStatistics
@@ -54,11 +57,13 @@ def harvest(
     sites: Sequence[Site],
     *,
     report: Report = silent,
+    launch: LaunchConfig | None = None,
 ) -> list[HarvestResult]:
     """The sources of these sites, harvested in one pass of the language model where missing.
 
     An interrupted harvest resumes at its last complete part. A new source gets its rows in the
-    tables `sources` and `shuffle_quality`. Only one process at a time uses the device; others
+    tables `sources` and `shuffle_quality`. `launch` spreads the pass over processes, whose store is
+    the same, byte for byte; none: this process. Only one process at a time uses the device; others
     wait and then find the work done.
     Raises SiteError for a site the model lacks, StudyError for a token budget beyond the corpus,
     StoreError where more rows are masked than allowed, DiskFullError.
@@ -80,7 +85,10 @@ def harvest(
             # Another process may have made them while this one waited.
             missing = [site for site in missing if _complete(folder, site) is None]
             if missing:
-                _make(folder, identity, config, corpus, sites=missing, report=report)
+                where = launch or LaunchConfig()
+                _make(
+                    workspace, folder, identity, config, corpus, where, sites=missing, report=report
+                )
     results = [
         _result(folder, Source(model_name, weights, site), config, reused=site not in missing)
         for site in dict.fromkeys(sites)
@@ -163,10 +171,12 @@ def _task(
 
 
 def _make(
+    workspace: Workspace,
     folder: StoreFolder,
     identity: StoreIdentity,
     config: ModelConfig,
     corpus: PackedCorpus,
+    launch: LaunchConfig,
     *,
     sites: Sequence[Site],
     report: Report,
@@ -181,7 +191,39 @@ def _make(
         lm.layout.check(site)
     hashes = {site: identity.source_hash(site) for site in sites}
     forward = variant_forward(task, lm, sites, report)
+    if launch.engine != "local" and identity.weights.variant != GAUSSIAN:
+        _make_parts(workspace, task, forward, config, launch, sites=sites, report=report)
     fill_store(task, forward, sites, report, source_hash=hashes)
+
+
+def _make_parts(
+    workspace: Workspace,
+    task: StoreTask,
+    forward: Forward,
+    config: ModelConfig,
+    launch: LaunchConfig,
+    *,
+    sites: Sequence[Site],
+    report: Report,
+) -> None:
+    """Lets other processes write the parts that are missing; filling the store finds them there."""
+    from pipeline.harvest.fill import calibrated
+    from pipeline.harvest.read_rows import open_site_rows
+    from pipeline.harvest.spans import Span, cut, make_span
+    from pipeline.launch.spread import n_workers, spread
+
+    calibrations = calibrated(task, forward, sites, report)
+    begun = {rows.kept for rows in open_site_rows(task, calibrations)}
+    if len(begun) > 1:
+        return  # sites that stand at different rows are brought together by one process
+    name, weights = task.manifest.model, Weights.parse(task.manifest.weights)
+    workers = n_workers(launch)
+    spans = [
+        Span(workspace, name, config, weights, tuple(sites), start, stop)
+        for start, stop in cut(task, calibrations, begin=begun.pop(), workers=workers)
+    ]
+    if spans:
+        spread(make_span, spans, launch, what="harvest", report=report)
 
 
 def _result(

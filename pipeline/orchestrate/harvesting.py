@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SiteError, UserError
+from pipeline.launch.config import LaunchConfig
 from pipeline.locks import cell_lock
 from pipeline.model_shape import check_layer
 from pipeline.progress import Report
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def harvest_requested(
-    workspace: Workspace, own: Sequence[str], requested: Sequence[str], *, report: Report
+    workspace: Workspace,
+    own: Sequence[str],
+    requested: Sequence[str],
+    *,
+    report: Report,
+    launch: LaunchConfig | None = None,
 ) -> tuple[list[HarvestResult], UserError | None]:
     """The results of the run's own sources, and the first problem that kept one from being made.
 
@@ -36,7 +42,7 @@ def harvest_requested(
         mine = list(group)
         beside = [source for source in others if _variant(source) == variant]
         try:
-            results += _one_pass(workspace, registry, mine, beside, report=report)
+            results += _one_pass(workspace, registry, mine, beside, report=report, launch=launch)
         except UserError as error:
             problems.append(error)
     return results, problems[0] if problems else None
@@ -65,21 +71,23 @@ def _one_pass(
     beside: list[Source],
     *,
     report: Report,
+    launch: LaunchConfig | None,
 ) -> list[HarvestResult]:
     from pipeline.harvest.run import harvest
 
     name, weights = mine[0].model, mine[0].weights
     config = registry.models[name]
+    where = launch or registry.launch_of(name)
     with ExitStack() as held:
         for source in mine:
             held.enter_context(cell_lock(workspace, f"activations {source}"))
         try:
             sites = [source.site for source in [*mine, *beside]]
-            results = harvest(workspace, name, config, weights, sites, report=report)
+            results = harvest(workspace, name, config, weights, sites, report=report, launch=where)
         except SiteError:
             if not beside:
                 raise
             sites = [source.site for source in mine]
-            results = harvest(workspace, name, config, weights, sites, report=report)
+            results = harvest(workspace, name, config, weights, sites, report=report, launch=where)
     names = {str(source) for source in mine}
     return [result for result in results if str(result.source) in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.errors import StudyError, UserError
+from pipeline.launch.config import LaunchConfig
 from pipeline.orchestrate.partitions import split_cell_key
 from pipeline.progress import Report
 from pipeline.study.names import SaeKey, Source
@@ -12,7 +13,9 @@ from pipeline.study.registry import Cell, Registry, needed_by
 from pipeline.workspace import Workspace
 
 
-def make_inputs(workspace: Workspace, cell: Cell, *, report: Report) -> None:
+def make_inputs(
+    workspace: Workspace, cell: Cell, *, report: Report, launch: LaunchConfig | None = None
+) -> None:
     """Harvests the further sites that a cell names, and trains the SAE whose dictionary it reads.
 
     All sites of one weights variant that are missing are stored by one pass. Nothing happens for
@@ -26,9 +29,18 @@ def make_inputs(workspace: Workspace, cell: Cell, *, report: Report) -> None:
     sites += [one.source.site for one in cells if one.source.site not in sites]
     if sites:
         source = cell.source
-        harvest(workspace, source.model, cell.model, source.weights, sites, report=report)
+        where = launch or cell.launch
+        harvest(
+            workspace,
+            source.model,
+            cell.model,
+            source.weights,
+            sites,
+            report=report,
+            launch=where,
+        )
     for one in cells:
-        (made,) = train_cells(workspace, [one], report=report)
+        (made,) = train_cells(workspace, [one], report=report, launch=launch)
         if made.status != "ok":
             raise StudyError(
                 f"{cell.sae_id} cannot be trained: it reads the dictionary of {one.sae_id}, whose "

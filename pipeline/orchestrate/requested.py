@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from pipeline.errors import StudyError
+from pipeline.launch.config import LaunchConfig
 from pipeline.orchestrate.inputs import sources_of_cells
 from pipeline.orchestrate.session import current_workspace
 from pipeline.study.config import ModelConfig
@@ -16,6 +17,7 @@ from pipeline.workspace import Workspace
 
 TOGETHER_TAG = "sae/together"
 MODELS_TAG = "sae/models"
+LAUNCH_TAG = "sae/launch"
 _BACKFILL_TAG = "dagster/backfill"
 _ACTIVATIONS, _SAES = dg.AssetKey("activations"), dg.AssetKey("sae")
 
@@ -23,6 +25,17 @@ _ACTIVATIONS, _SAES = dg.AssetKey("activations"), dg.AssetKey("sae")
 def together_tag(partitions: Sequence[str]) -> dict[str, str]:
     """The run tag with which a command names the partitions that share this run's pass."""
     return {TOGETHER_TAG: json.dumps(list(partitions))}
+
+
+def launch_tag(launch: LaunchConfig | None) -> dict[str, str]:
+    """The run tag with which a command says where work runs; none where it does not say."""
+    return {} if launch is None else {LAUNCH_TAG: launch.model_dump_json()}
+
+
+def requested_launch(tags: Mapping[str, str]) -> LaunchConfig | None:
+    """Where the run's command says that work runs; None: where its study says."""
+    text = tags.get(LAUNCH_TAG)
+    return None if text is None else LaunchConfig.model_validate_json(text)
 
 
 def requested_partitions(context: dg.AssetExecutionContext) -> list[str]:

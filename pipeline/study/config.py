@@ -19,6 +19,7 @@ from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
 from pipeline.errors import StudyError
 from pipeline.hashing import content_hash
 from pipeline.labels import AUTO, is_file, labellers
+from pipeline.launch.config import LaunchConfig, check_launch
 from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
 from pipeline.study.inputs import check_cycles, check_inputs, check_rows
@@ -156,6 +157,9 @@ class Study(_Frozen):
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="settings of the evaluation"
     )
+    launch: LaunchConfig = Field(
+        default_factory=LaunchConfig, description="where work runs; no name or hash depends on it"
+    )
 
     @field_validator("study")
     @classmethod
@@ -210,6 +214,11 @@ class Study(_Frozen):
                 check_rows(name, chosen, model=source.model, context=context)
         return self
 
+    @model_validator(mode="after")
+    def _recipes_can_be_launched(self) -> Study:
+        check_launch(self.launch, self.recipes)
+        return self
+
     def sources(self) -> list[Source]:
         """Every source of the study: models × weights × sites."""
         return [
@@ -256,8 +265,8 @@ def parse_study(text: str, origin: str, *, folder: Path | None = None) -> Study:
 
 
 def study_hash(study: Study) -> str:
-    """The content hash of a study (64 hex digits)."""
-    return content_hash(study.model_dump(mode="json"))
+    """The content hash of a study (64 hex digits); where it runs is not part of it."""
+    return content_hash(study.model_dump(mode="json", exclude={"launch"}))
 
 
 def _local(config: ModelConfig, folder: Path) -> ModelConfig:

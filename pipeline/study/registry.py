@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import atomic
 from pipeline.errors import StudyError, did_you_mean
 from pipeline.hashing import short
+from pipeline.launch.config import LaunchConfig
 from pipeline.locks import turn
 from pipeline.model_shape import known_site_listing
 from pipeline.study.config import EvaluationConfig, ModelConfig, Study, study_hash
@@ -35,6 +36,7 @@ class Cell:
     """One SAE to be: a source and a key with everything that determines the result.
 
     `dictionary` is the SAE whose decoder rows it is trained on, where its recipe names one.
+    `launch` is where it is made, which determines nothing: cells that differ in it are equal.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class Cell:
     evaluation: EvaluationConfig
     study: str
     dictionary: Cell | None = None
+    launch: LaunchConfig = field(default=LaunchConfig(), compare=False)
 
     @property
     def further_sources(self) -> tuple[Source, ...]:
@@ -100,6 +103,11 @@ class Registry:
         """Study name -> its newest registration."""
         return {r.study: Study.model_validate(r.content) for r in self.registrations}
 
+    def launch_of(self, model: str) -> LaunchConfig:
+        """Where the newest study that names a model says that work runs."""
+        owners = [r for r in self._newest if model in r.content["models"]]
+        return _launch_of(owners[-1]) if owners else LaunchConfig()
+
     def check_source(self, source: Source | str) -> Source:
         """The source itself; raises StudyError where its model, weights or site are unknown."""
         source = Source.parse(source) if isinstance(source, str) else source
@@ -136,6 +144,7 @@ class Registry:
             evaluation=EvaluationConfig.model_validate(owner.content["evaluation"]),
             study=owner.study,
             dictionary=None if wanted is None else self.cell(*wanted),
+            launch=_launch_of(owner),
         )
 
     def _owner(self, model: str, recipe_name: str) -> Registration:
@@ -237,7 +246,8 @@ def register(workspace: Workspace, study: Study, *, yaml_text: str, replace: boo
         if not replace:
             registry.refuse_conflicts(study)
         conflicts = registry.conflicts(study)
-        if current and current.study_hash == study_hash(study) and not conflicts:
+        known = current is not None and current.study_hash == study_hash(study)
+        if known and not conflicts and _launch_of(current) == study.launch:
             return
         _append(workspace, study, yaml_text)
 
@@ -260,6 +270,11 @@ def _append(workspace: Workspace, study: Study, yaml_text: str) -> None:
     row = {k: registration[k] for k in ("study", "study_hash", "yaml")}
     rows = {"studies": [{**row, "registered_at": now.replace(tzinfo=None)}]}
     write_run(workspace, new_run_id("study"), rows, kind="study")
+
+
+def _launch_of(registration: Registration) -> LaunchConfig:
+    """Where its work runs; registrations of older versions say nothing of it."""
+    return LaunchConfig.model_validate(registration.content.get("launch", {}))
 
 
 def _share_a_cell(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

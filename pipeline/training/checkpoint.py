@@ -31,13 +31,15 @@ _CURVE = "curve/"
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands: batches and tokens seen, seconds spent, those spent waiting for data."""
+    """Where a run stands: batches and tokens seen, seconds spent, those spent waiting for data,
+    and on what it has been trained so far, in order."""
 
     sae_hash: str
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
+    ways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def _standing(path: Path, metadata: Mapping[str, str] | None, sae_hash: str) -> 
         raise _unreadable(path, "it carries no training metadata")
     try:
         about = json.loads(metadata["training"])
-        standing = Standing(**about["standing"])
+        fields = about["standing"]
+        standing = Standing(**fields | {"ways": tuple(fields.get("ways", ()))})
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, f"its metadata is not what was written ({error})") from error
     if about["format"] > _FORMAT:

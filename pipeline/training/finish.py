@@ -8,6 +8,7 @@ from pipeline.atomic import write_bytes
 from pipeline.catalog.provenance import code_commit, package_version
 from pipeline.catalog.write import new_run_id, write_run
 from pipeline.study.registry import Cell
+from pipeline.training.crew import Crew
 from pipeline.training.data import TrainingData
 from pipeline.training.group import Member
 from pipeline.training.identity import Run
@@ -22,16 +23,23 @@ from pipeline.workspace import Workspace
 from sae_core.checkpoint import sae_to_bytes
 
 
-def finish_group(workspace: Workspace, members: Sequence[Member], store: TrainingData) -> None:
+def finish_group(
+    workspace: Workspace, members: Sequence[Member], store: TrainingData, crew: Crew
+) -> None:
     """Makes the SAEs of members that end together exist: files, rows in one run, then done.json.
 
     A process killed in between leaves runs that the next command finishes from their last
     checkpoints; rows written twice show once.
     """
     done = [_done(member, store) for member in members]
-    for member, record in zip(members, done, strict=True):
-        if record.status == "ok":
-            sae = member.trainee.result()
+    # Every rank has a part in a result; the first one has the files.
+    saes = [
+        m.trainee.result() if d.status == "ok" else None for m, d in zip(members, done, strict=True)
+    ]
+    if not crew.writes:
+        return
+    for member, sae in zip(members, saes, strict=True):
+        if sae is not None:
             sae.calibrate(x.to(sae.b_dec.device) for x in store.calibration())
             write_bytes(member.run.folder / SAE_FILE, sae_to_bytes(sae))
         write_curve(member.run.folder, member.curve)
@@ -49,7 +57,7 @@ def finish_group(workspace: Workspace, members: Sequence[Member], store: Trainin
 
 def _done(member: Member, store: TrainingData) -> Done:
     trainee = member.trainee
-    dead = trainee.since_fired >= trainee.config.dead_window
+    dead = trainee.all_since_fired() >= trainee.config.dead_window
     final = member.curve.last() | {"dead_train": float(dead.double().mean())}
     return Done(
         sae=member.run.name,
@@ -64,6 +72,7 @@ def _done(member: Member, store: TrainingData) -> Done:
         diverged_at=trainee.diverged,
         last_good_step=member.saved_step,
         diverged_in=trainee.diverged_in,
+        ways=member.ways,
     )
 
 
@@ -105,6 +114,7 @@ def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, objec
         "wait_share": done.wait_share,
         "dead_train": done.final["dead_train"],
         "status": done.status,
+        "trained_on": ", then ".join(done.ways),
     }
 
 

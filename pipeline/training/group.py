@@ -18,10 +18,13 @@ from pipeline.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from pipeline.training.clock import Clock
+from pipeline.training.crew import ONE_PROCESS, Crew
 from pipeline.training.curve import Curve
 from pipeline.training.data import TrainingData, language_model_of
 from pipeline.training.identity import Run
 from sae_core.engine import TrainReport, train
+from sae_core.ranks import Share, from_first, share_of
 from sae_core.trainee import Trainee
 
 REPORTS = 200  # points of a curve; a checkpoint can be due at each of them
@@ -48,7 +51,7 @@ class CheckpointInterval:
 @dataclass
 class Member:
     """One SAE of a group: its trainee, its curve so far, the time spent on it, what is saved,
-    and its tokens at the last report."""
+    its tokens at the last report, and on what it has been trained."""
 
     run: Run
     trainee: Trainee
@@ -57,6 +60,7 @@ class Member:
     wait_seconds: float = 0.0
     saved_step: int | None = None
     told_tokens: int = 0
+    ways: tuple[str, ...] = ()
 
     @property
     def standing(self) -> Standing:
@@ -67,18 +71,20 @@ class Member:
             self.trainee.tokens_seen,
             self.seconds,
             self.wait_seconds,
+            self.ways,
         )
 
-    def save(self) -> None:
+    def save(self, crew: Crew) -> None:
         """Checkpoints the trainee, unless it stands where it was saved or has diverged since."""
         if self.saved_step == self.trainee.step_count or self.trainee.diverged is not None:
             return
         checkpoint = TrainingCheckpoint(self.standing, self.trainee.state(), self.curve)
-        write_checkpoint(self.run.folder, checkpoint)
+        if crew.writes:
+            write_checkpoint(self.run.folder, checkpoint)
         self.saved_step = self.trainee.step_count
 
 
-def member_of(run: Run, store: TrainingData, *, device: torch.device) -> Member:
+def member_of(run: Run, store: TrainingData, *, device: torch.device, crew: Crew) -> Member:
     """The run's trainee, new or exactly as its last checkpoint left it."""
     recipe = run.cell.recipe
     rows = None
@@ -93,21 +99,35 @@ def member_of(run: Run, store: TrainingData, *, device: torch.device) -> Member:
             language_model=language_model_of(store),
             seed=run.draws_seed,
             init_rows=rows,
+            ranks=crew.ranks,
+            split=crew.split,
             device=device,
         )
     except ValueError as error:
         raise UserError(f"{run.name} cannot be trained: {error}") from error
     checkpoint = read_checkpoint(run.folder, run.sae_hash)
     if checkpoint is None:
-        return Member(run, trainee)
+        return Member(run, trainee, ways=(crew.way,))
     try:
         trainee.load_state(checkpoint.state)
     except ValueError as error:
         raise CheckpointError(f"The training checkpoint in {run.folder}: {error}") from error
     now = checkpoint.standing
     return Member(
-        run, trainee, checkpoint.curve, now.seconds, now.wait_seconds, now.step, now.tokens
+        run,
+        trainee,
+        checkpoint.curve,
+        now.seconds,
+        now.wait_seconds,
+        now.step,
+        now.tokens,
+        # Checkpoints of older versions do not say it; there was one way.
+        _then(now.ways or (ONE_PROCESS,), crew.way),
     )
+
+
+def _then(ways: tuple[str, ...], way: str) -> tuple[str, ...]:
+    return ways if ways[-1] == way else (*ways, way)
 
 
 def train_group(
@@ -115,6 +135,7 @@ def train_group(
     store: TrainingData,
     *,
     device: torch.device,
+    crew: Crew,
     report: Report,
     stop: Callable[[], bool] | None,
     interval: CheckpointInterval,
@@ -134,15 +155,19 @@ def train_group(
         start=members[0].trainee.step_count,
     )
     _part([m for m in members if m.trainee.done], leave)
-    clock, due = _Clock(store), _Due(interval)
+    clock, due = Clock(store), _Due(interval)
+
+    def agreed(flag: bool) -> bool:
+        return from_first(flag, crew.ranks, device=device)
+
     with closing(batches):
-        told = _told(batches, members, device=device, report=report)
+        told = _told(batches, members, device=device, crew=crew, report=report)
         trainees = [member.trainee for member in members]
         for news in train(trainees, told, report_every=_report_every(members)):
             _note(members, news, clock)
-            stopping = stop is not None and stop()
-            if news.finished or stopping or due.now(news.tokens):
-                due.timed(lambda: _save(members), news.tokens)
+            stopping = agreed(stop is not None and stop())
+            if news.finished or stopping or agreed(due.now(news.tokens)):
+                due.timed(lambda: _save(members, crew), news.tokens)
                 _part([m for m in members if m.run.name in news.finished], leave)
                 clock.skip()
             if stopping and not all(member.trainee.done for member in members):
@@ -156,12 +181,12 @@ def _part(leaving: Sequence[Member], leave: Callable[[Sequence[Member]], None]) 
         leave(leaving)
 
 
-def _save(members: Sequence[Member]) -> None:
+def _save(members: Sequence[Member], crew: Crew) -> None:
     for member in members:
-        member.save()
+        member.save(crew)
 
 
-def _note(members: Sequence[Member], news: TrainReport, clock: _Clock) -> None:
+def _note(members: Sequence[Member], news: TrainReport, clock: Clock) -> None:
     """Adds a report to the curves and its time to the members that were in it.
 
     `tokens_per_second` is the pass's: tokens that every member saw, per second of them all.
@@ -207,15 +232,23 @@ def _told(
     members: Sequence[Member],
     *,
     device: torch.device,
+    crew: Crew,
     report: Report,
-) -> Iterator[torch.Tensor]:
-    """The batches on the device; tells progress between them, whatever the curve's intervals."""
+) -> Iterator[torch.Tensor | Share]:
+    """The batches, or this rank's shares of them, on the device.
+
+    Tells progress between them, whatever the curve's intervals.
+    """
     last = -math.inf
     for x in batches:
         if time.monotonic() - last > _SECONDS_BETWEEN_TELLS:
             report(_progress(members))
             last = time.monotonic()
-        yield x.to(device, non_blocking=True)
+        if crew.ranks.size > 1 and crew.split == "tokens":
+            share = share_of(x, crew.ranks)
+            yield share._replace(rows=share.rows.to(device, non_blocking=True))
+        else:
+            yield x.to(device, non_blocking=True)
 
 
 def _progress(members: Sequence[Member]) -> Progress:
@@ -235,22 +268,6 @@ def _stopped(members: Sequence[Member]) -> TrainingStopped:
         f"Training of {members[0].run.cell.source} was stopped after {standing:,} tokens of each "
         f"of {len(members)} SAEs; all were checkpointed. The same command continues from there."
     )
-
-
-class _Clock:
-    """Seconds and seconds of waiting for data since the last lap; `skip` leaves a time out."""
-
-    def __init__(self, store: TrainingData) -> None:
-        self._store = store
-        self.skip()
-
-    def lap(self) -> tuple[float, float]:
-        before, waited = self._time, self._waited
-        self.skip()
-        return self._time - before, self._waited - waited
-
-    def skip(self) -> None:
-        self._time, self._waited = time.monotonic(), self._store.wait_seconds
 
 
 class _Due:

@@ -34,7 +34,8 @@ class Done:
 
     `status` is 'ok' or 'diverged'; a diverged run names the step whose loss was not finite, the
     term that was not (loss_terms.py; None in records of older versions), and the step of its last
-    good checkpoint (None where it diverged before the first one).
+    good checkpoint (None where it diverged before the first one). `ways`: on what it was trained,
+    in order, such as '1 process' or '2 ranks by tokens' (none in records of older versions).
     """
 
     sae: str
@@ -49,6 +50,7 @@ class Done:
     diverged_at: int | None
     last_good_step: int | None
     diverged_in: str | None = None
+    ways: tuple[str, ...] = ()
 
     @property
     def divergence(self) -> str:
@@ -120,7 +122,8 @@ def read_done(folder: Path, sae_hash: str) -> Done | None:
     except FileNotFoundError:
         return None
     try:
-        done = Done(**json.loads(text))
+        fields = json.loads(text)
+        done = Done(**fields | {"ways": tuple(fields.get("ways", ()))})
     except (ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {error}. Delete this one file: the next command finishes "

@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.atomic import sweep_leftovers
 from pipeline.errors import CheckpointError
+from pipeline.launch.config import LaunchConfig, check_launch
 from pipeline.locks import cell_lock, device_lock
 from pipeline.progress import Progress, Report, silent
 from pipeline.study.imported import refuse_training
@@ -38,7 +38,8 @@ class TrainingResult:
 
     `path` its folder; `tokens` seen, `epochs` passes over the stored rows; `seconds` of training,
     waiting for the device left out; `wait_share` of them spent waiting for data; `final` the last
-    interval's metrics and `dead_train`; `curve` all rows; `status` 'ok' or 'diverged'.
+    interval's metrics and `dead_train`; `curve` all rows; `status` 'ok' or 'diverged'; `ways` on
+    what it was trained, in order.
     """
 
     sae: str
@@ -53,6 +54,7 @@ class TrainingResult:
     final: dict[str, float]
     curve: tuple[CurveRow, ...]
     status: str
+    ways: tuple[str, ...] = ()
 
 
 def train_cells(
@@ -62,13 +64,14 @@ def train_cells(
     report: Report = silent,
     stop: Callable[[], bool] | None = None,
     interval: CheckpointInterval | None = None,
+    launch: LaunchConfig | None = None,
 ) -> list[TrainingResult]:
     """The trained SAEs of these cells, all of one source, in the same order.
 
     What is there already is reused without reading anything; what has a checkpoint continues from
     it, bit for bit as if never interrupted; the rest starts. SAEs of one data seed, batch size and
     set of inputs that stand at the same step are trained together on one pass. `stop` is asked at
-    every report.
+    every report. `launch` is where they are trained; none: where the first one's study says.
     Raises WorkspaceError where another process trains one of them, StoreError without activations,
     CheckpointError for a damaged checkpoint, DiskFullError, and TrainingStopped when stopped.
     """
@@ -82,7 +85,9 @@ def train_cells(
             # Another process may have finished them while this one waited.
             missing = _missing(missing)
             if missing:
-                _train(workspace, missing, report=report, stop=stop, interval=interval)
+                where = launch or missing[0].cell.launch
+                check_launch(where, {run.cell.key.recipe: run.cell.recipe for run in missing})
+                _train(workspace, missing, where, report=report, stop=stop, interval=interval)
     made = {run.name for run in missing}
     return [_result(run, reused=run.name not in made) for run in runs]
 
@@ -125,52 +130,25 @@ def _device(
 def _train(
     workspace: Workspace,
     runs: Sequence[Run],
+    launch: LaunchConfig,
     *,
     report: Report,
     stop: Callable[[], bool] | None,
     interval: CheckpointInterval | None,
 ) -> None:
-    """Trains the runs group by group; an SAE exists, rows and all, as soon as its budget ends."""
-    from pipeline.training.data import open_data
-    from pipeline.training.device import training_device
-    from pipeline.training.finish import finish_group
-    from pipeline.training.group import CheckpointInterval, member_of, train_group
-
-    device = training_device(runs[0].cell.model.device)
     for run in runs:
         sweep_leftovers(run.folder)
         write_config(run)
-    for group in _groups(runs):
-        store = open_data(workspace, group[0])
-        members = [member_of(run, store, device=device) for run in group]
-        train_group(
-            members,
-            store,
-            device=device,
-            report=report,
-            stop=stop,
-            interval=interval or CheckpointInterval(),
-            leave=partial(finish_group, workspace, store=store),
-        )
+    if launch.engine == "torchrun":
+        from pipeline.training.on_ranks import train_on_ranks
 
+        train_on_ranks(workspace, runs, launch, report=report, stop=stop, interval=interval)
+    else:
+        from pipeline.training.device import training_device
+        from pipeline.training.train_runs import train_runs
 
-def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that can share a pass: of one data seed, batch size and data, at the same step."""
-    from pipeline.training.checkpoint import read_standing
-    from pipeline.training.data import data_key
-
-    groups: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        standing = read_standing(run.folder, run.sae_hash)
-        step = standing.step if standing else 0
-        key = (run.cell.data_seed, run.cell.recipe.batch_size, step, data_key(run))
-        groups.setdefault(key, []).append(run)
-    # An SAE whose dictionary another one reads is finished before that one is opened.
-    return sorted(groups.values(), key=lambda group: _depth(group[0]))
-
-
-def _depth(run: Run) -> int:
-    return 0 if run.dictionary is None else 1 + _depth(run.dictionary)
+        device = training_device(runs[0].cell.model.device)
+        train_runs(workspace, runs, device=device, report=report, stop=stop, interval=interval)
 
 
 def _result(run: Run, *, reused: bool) -> TrainingResult:
@@ -192,4 +170,5 @@ def _result(run: Run, *, reused: bool) -> TrainingResult:
         final={k: math.nan if v is None else v for k, v in done.final.items()},
         curve=read_curve(run.folder).rows,
         status=done.status,
+        ways=done.ways,
     )

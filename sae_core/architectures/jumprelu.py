@@ -35,7 +35,7 @@ from torch.nn.functional import linear
 
 from sae_core.code import SparseCode
 from sae_core.config import CALIBRATED_ROWS, SaeConfig
-from sae_core.l0_penalty import check_target, l0_penalty
+from sae_core.l0_penalty import check_target, l0_penalty, one_rank_only
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import code_above
 from sae_core.plain import Threshold
@@ -117,6 +117,11 @@ class JumpReluConfig(SaeConfig):
     def looks_at_dead_latents(self) -> bool:
         """Where the pre-activation loss is on."""
         return self.dead_weight > 0
+
+    @property
+    def one_rank_only(self) -> str | None:
+        """Why target_l0 cannot be divided; None with other penalties."""
+        return one_rank_only(self.penalty)
 
     @model_validator(mode="before")
     @classmethod

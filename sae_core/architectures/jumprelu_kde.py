@@ -35,7 +35,7 @@ from torch.nn.functional import linear
 from sae_core.code import SparseCode
 from sae_core.config import CALIBRATED_ROWS, SaeConfig
 from sae_core.known_gradient import with_gradient
-from sae_core.l0_penalty import check_target, l0_penalty, l0_price
+from sae_core.l0_penalty import check_target, l0_penalty, l0_price, one_rank_only
 from sae_core.loss_terms import Activity, LossTerms, dense_activity
 from sae_core.packing import code_above
 from sae_core.plain import Threshold
@@ -95,6 +95,11 @@ class JumpReluKdeConfig(SaeConfig):
     def init_rows(self) -> int:
         """Calibration rows that the start is made from, thresholds too."""
         return max(super().init_rows, CALIBRATED_ROWS if self.starts_at_target else 0)
+
+    @property
+    def one_rank_only(self) -> str | None:
+        """Why target_l0 cannot be divided; None with other penalties."""
+        return one_rank_only(self.penalty)
 
     @model_validator(mode="after")
     def _settings_fit(self) -> JumpReluKdeConfig:

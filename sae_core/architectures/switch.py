@@ -33,6 +33,7 @@ from sae_core.config import ActiveLatentsConfig
 from sae_core.draws import generator
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.plain import PlainSae, TopK
+from sae_core.ranks import ALONE, Ranks, summed
 from sae_core.reconstruction import loss_unit, reconstruction_loss
 from sae_core.sae import Sae
 from sae_core.training_context import TrainingContext
@@ -74,6 +75,11 @@ class SwitchConfig(ActiveLatentsConfig):
     def has_experts(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def one_rank_only(self) -> str | None:
+        """None: ranks count together how often each expert is chosen."""
+        return None
 
     @property
     def n_routed(self) -> int:
@@ -172,7 +178,7 @@ class SwitchSae(Sae):
         indices, values = self._code(scaled - self.b_dec.detach(), routing, bias, k)
         error = scaled - sparse_decode(indices, values, self.W_dec, self.b_dec)
         measured, total = reconstruction_loss(error, scaled, config.loss_scale, context)
-        balance = load_balance(routing)
+        balance = load_balance(routing, context.ranks)
         total = total + config.balance_weight * loss_unit(config.loss_scale, context) * balance
         activity = activity_of(indices, values.detach(), n=len(x), f=self.n_latents)
         terms = {"reconstruction": measured, "load_balance": balance}
@@ -228,11 +234,19 @@ class SwitchSae(Sae):
         return indices.masked_fill(values.detach() == 0, 0), values
 
 
-def load_balance(routing: Routing) -> torch.Tensor:
-    """E_r Σ_j f_j P_j, 0-d: 1 where experts are chosen alike, up to E_r where one takes all."""
+def load_balance(routing: Routing, ranks: Ranks = ALONE) -> torch.Tensor:
+    """E_r Σ_j f_j P_j, 0-d: 1 where experts are chosen alike, up to E_r where one takes all.
+
+    With several ranks f_j is of all their choices and P_j of this rank's tokens, so that the mean
+    over tokens is the whole batch's, and so is that of the gradients: f_j has none.
+    """
     n_routed = routing.probabilities.shape[1]
     counts = _counts(routing.chosen, n_routed)
-    shares = counts.to(routing.probabilities.dtype) / routing.chosen.numel()
+    number = routing.chosen.numel()
+    if ranks.size > 1:
+        counts = summed(counts, ranks)
+        number = counts.sum()
+    shares = counts.to(routing.probabilities.dtype) / number
     return n_routed * (shares * routing.probabilities.mean(0)).sum()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import SiteError, StoreError, StudyError
+from pipeline.launch.config import LaunchConfig
 from pipeline.plan import Plan, make_plan
 from pipeline.study.config import ModelConfig, parse_study
 from pipeline.study.names import SaeKey, Site, Source, Weights
@@ -44,6 +45,7 @@ class FakeStages:
     damaged: set[str] = field(default_factory=set)
     diverged: set[str] = field(default_factory=set)
     dead_share: float = 0.0
+    launches: list[tuple[str, LaunchConfig | None]] = field(default_factory=list)
     while_training: Callable[[], None] = lambda: None
 
     def pack_corpus(self, workspace: Workspace, name: str, config: ModelConfig, **_: Any) -> Any:
@@ -56,8 +58,11 @@ class FakeStages:
         config: ModelConfig,
         weights: Weights,
         sites: Sequence[Site],
+        *,
+        launch: LaunchConfig | None = None,
         **_: Any,
     ) -> list[Any]:
+        self.launches.append(("harvest", launch))
         sources = [Source(name, weights, site) for site in sites]
         if any(source.site.kind == "mlp_act" for source in sources):
             raise SiteError("this model has no mlp_act")
@@ -94,7 +99,15 @@ class FakeStages:
     def harvest_state(self, workspace: Workspace, name: str, config: Any, source: Source) -> str:
         return "done" if str(source) in self.stored else "missing"
 
-    def train_cells(self, workspace: Workspace, cells: Sequence[Cell], **_: Any) -> list[Any]:
+    def train_cells(
+        self,
+        workspace: Workspace,
+        cells: Sequence[Cell],
+        *,
+        launch: LaunchConfig | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        self.launches.append(("training", launch))
         new = [cell.sae_id for cell in cells if cell.sae_id not in self.trained]
         if new:
             if str(cells[0].source) not in self.stored:
@@ -118,6 +131,7 @@ class FakeStages:
             final={"fvu": 0.2, "dead_share": self.dead_share, "tokens_per_second": -1.0},
             curve=(CurveRow(1, 500, "fvu", 0.5), CurveRow(2, 1000, "fvu", 0.2)),
             status="diverged" if cell.sae_id in self.diverged else "ok",
+            ways=("1 process",),
         )
 
     def training_state(self, workspace: Workspace, cell: Cell) -> str:
@@ -125,7 +139,15 @@ class FakeStages:
             return "diverged"
         return "done" if cell.sae_id in self.trained else "missing"
 
-    def evaluate_cells(self, workspace: Workspace, cells: Sequence[Cell], **_: Any) -> list[Any]:
+    def evaluate_cells(
+        self,
+        workspace: Workspace,
+        cells: Sequence[Cell],
+        *,
+        launch: LaunchConfig | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        self.launches.append(("evaluation", launch))
         new = [cell.sae_id for cell in cells if cell.sae_id not in self.judged]
         if new:
             self.sweeps.append(new)

@@ -17,7 +17,7 @@ from pipeline.errors import StudyError
 HEAVY = ("torch", "transformers", "zarr", "pyarrow", "duckdb", "dagster", "pydantic", "numpy")
 WORDS = {
     "init": ["path", "--force", "--json"],
-    "run": ["study", "--replace", "--dry-run", "--json"],
+    "run": ["study", "--replace", "--launch", "--dry-run", "--json"],
     "demo": [],
     "backfill": [
         "study",
@@ -28,6 +28,7 @@ WORDS = {
         "--weights",
         "--recipes",
         "--queue",
+        "--launch",
         "--dry-run",
         "--json",
     ],

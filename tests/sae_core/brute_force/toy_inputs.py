@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import ModuleType
+from typing import Literal
 
 import torch
 
 from sae_core.config import SaeConfig
+from sae_core.ranks import ALONE, Ranks
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 
@@ -39,6 +41,8 @@ def trainee(
     name: str,
     seed: int,
     unit: float = 1.0,
+    ranks: Ranks = ALONE,
+    split: Literal["tokens", "latents"] = "tokens",
 ) -> Trainee:
     """A trainee on such batches, whose activations are in units of `unit`."""
     rows = [view.sample(4096, step=CALIBRATION_STEP) * unit for view in views(judge, toy)]
@@ -50,5 +54,7 @@ def trainee(
         further=further,
         language_model=language_model(judge, unit=unit),
         seed=seed,
+        ranks=ranks,
+        split=split,
         init_rows=torch.cat(rows, 1)[: config.init_rows],
     )
