@@ -73,7 +73,8 @@ def test_parts_add_up_to_the_whole_batch(name, size, scale):
         torch.testing.assert_close(parts.terms.terms[term], value, rtol=1e-12, atol=0)
     assert torch.equal(parts.activity.fired, whole.activity.fired)
     torch.testing.assert_close(parts.activity.l0.double(), whole.activity.l0.double())
-    assert torch.equal(parts.activity.smallest, whole.activity.smallest)
+    # A row normalised alone may differ from the same row in a batch by its last bit.
+    torch.testing.assert_close(parts.activity.smallest, whole.activity.smallest, rtol=1e-12, atol=0)
     for ours, judge in zip(parts.gradients, whole.gradients, strict=True):
         torch.testing.assert_close(ours, judge, rtol=1e-9, atol=1e-12)
 
