@@ -15,15 +15,15 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: demo test test-long test-peers gpu lint bench docs site ui setup browser datasets site-tools \
-	clean
+	ray clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-long: $(STAMP) browser datasets site-tools
+test-long: $(STAMP) browser datasets site-tools ray
 	$(BIN)/python -m pytest -m "long and not gpu"
 
 test-peers: $(STAMP)
@@ -80,6 +80,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $(STAMP)
+
+ray: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt ray
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

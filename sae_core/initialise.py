@@ -87,7 +87,7 @@ def _directions(sae: Sae, *, seed: int, init_rows: torch.Tensor | None) -> torch
 
 
 def _size_ratio(sae: Sae, rows: torch.Tensor | None) -> torch.Tensor:
-    """sqrt(Σ ‖x − b‖² / Σ ‖x̂ − b‖²) over calibration rows, b = b_dec / s; 0-d.
+    """sqrt(Σ ‖x − b‖² / Σ ‖x̂ − b‖²) over calibration rows, b what no latent at all gives; 0-d.
 
     x̂ is made by a calibrated copy, so that rules that need thresholds have theirs. Where codes are
     homogeneous in the encoder (ReLU, TopK, BatchTopK with b_enc = 0) the ratio makes both equal.
@@ -101,13 +101,14 @@ def _size_ratio(sae: Sae, rows: torch.Tensor | None) -> torch.Tensor:
     rows = rows.to(sae.b_dec.device)
     probe = copy.deepcopy(sae)
     probe.calibrate([rows])
-    bias = sae.b_dec / sae.input_scale
-    made = (probe(rows) - bias).double().square().sum()
+    code = probe.encode(rows)
+    silent = probe.reconstruct(rows, code._replace(values=torch.zeros_like(code.values)))
+    made = (probe.reconstruct(rows, code) - silent).double().square().sum()
     if not made > 0:
         raise ValueError(
             "encoder_scale 'calibrated' found that all reconstructions are 0 at the start: no "
             "number gives them a size. Allowed: an SAE whose start reconstructs something. Use "
             "encoder_scale 'fixed'."
         )
-    wanted = (rows - bias).double().square().sum()
+    wanted = (rows - silent).double().square().sum()
     return (wanted / made).sqrt().to(sae.W_enc.dtype)

@@ -47,6 +47,7 @@ _OF_TRAINING = (
     "tokens_per_second",
     "wait_share",
     "dead_train",
+    "trained_on",
 )
 
 

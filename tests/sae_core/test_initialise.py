@@ -105,7 +105,8 @@ def test_a_calibrated_start_reconstructs_at_the_size_of_its_input(name, encoder)
     sae = started(name, encoder_scale="calibrated", encoder_init=encoder, init_rows=X)
     before = {key: value.clone() for key, value in sae.state_dict().items()}
     sae.calibrate([X])
-    bias = sae.b_dec / sae.input_scale
+    code = sae.encode(X)
+    bias = sae.reconstruct(X, code._replace(values=torch.zeros_like(code.values)))
     ratio = ((sae(X) - bias).square().sum() / (X - bias).square().sum()).detach()
     assert float(ratio) == pytest.approx(1, abs=SIZE_TOLERANCE.get(name, 1e-3))
     fixed = started(name, encoder_init=encoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -58,24 +58,16 @@ def test_ranks_of_which_one_is_killed_make_the_same_store_and_metrics(
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not there")
 def test_tasks_on_two_nodes_of_which_a_worker_is_killed_make_the_same(
-    tmp_path: Path, here: Workspace, dying: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, here: Workspace, dying: Path
 ) -> None:
-    import ray
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "object_store_memory": 80_000_000},
+    command = [sys.executable, "-m", "tests.pipeline.launch.on_ray"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "workspace"), str(here.root.parent / "texts")],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    try:
-        cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
-        launch = LaunchConfig(engine="ray", address=cluster.address)
-        ours = made(tmp_path / "workspace", here.root.parent / "texts", launch)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    assert done.returncode == 0, done.stderr[-3000:]
     assert dying.exists()
-    assert_same(ours, here)
+    assert_same(Workspace.open(tmp_path / "workspace"), here)
