@@ -15,7 +15,7 @@ from pipeline.harvest import spans
 from pipeline.launch.config import LaunchConfig
 from tests.pipeline.launch.worlds import made, make_and_die
 
-NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 
 
 def main(folder: str, texts: str) -> None:

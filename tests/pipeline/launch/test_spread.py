@@ -67,6 +67,7 @@ def test_tasks_on_two_nodes_of_which_a_worker_is_killed_make_the_same(
         capture_output=True,
         text=True,
         check=False,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert dying.exists()
