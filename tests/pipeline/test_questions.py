@@ -91,3 +91,13 @@ def test_what_is_no_question_is_refused() -> None:
         read_questions("-- # What?\n-- A remark.\nSELECT 1\n")
     with pytest.raises(ValueError, match="not understood"):
         broken(Question("", "", "", ("x is fine",)), [{"x": 1}])
+
+
+def test_the_tutorials_questions_are_answered_with_the_columns_that_it_prints(
+    asked: Workspace,
+) -> None:
+    blocks = r'```\nsae sql "(.*?)"\n```\n```\n(.*?)\n'
+    found = re.findall(blocks, (DOCS / "tutorial.md").read_text(), re.DOTALL)
+    assert len(found) == 5
+    for sql, header in found:
+        assert query(asked, sql).column_names == header.split()
