@@ -16,4 +16,4 @@ def _find_spec(
     return None if name.partition(".")[0] == "triton" else _find(name, path, target)
 
 
-importlib.machinery.PathFinder.find_spec = _find_spec
+importlib.machinery.PathFinder.find_spec = staticmethod(_find_spec)
