@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--save", action="store_true")
     parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=21)
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def main() -> None:
             f"  {verdict(shown['x_raw_wall'], TARGETS.get(name), at_least=True)}".rstrip()
         )
     if given.save:
-        print(save("reader", {"gib": gib, "load": os.getloadavg()[0], "contenders": figures}))
+        print(save("reader", {"gib": gib, "rounds": given.rounds, "load": os.getloadavg()[0], "contenders": figures}))
 
 
 if __name__ == "__main__":

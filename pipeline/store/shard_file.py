@@ -23,7 +23,7 @@ from pipeline.store.storage_dtype import numpy_dtype
 
 _ABSENT = (1 << 64) - 1
 _CRC = 4
-_BLOCK = 1 << 18
+_BLOCK = 1 << 19
 _verified: set[tuple[str, int, int, str]] = set()
 
 
