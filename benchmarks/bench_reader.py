@@ -176,7 +176,17 @@ def main() -> None:
             f"  {verdict(shown['x_raw_wall'], TARGETS.get(name), at_least=True)}".rstrip()
         )
     if given.save:
-        print(save("reader", {"gib": gib, "rounds": given.rounds, "load": os.getloadavg()[0], "contenders": figures}))
+        print(
+            save(
+                "reader",
+                {
+                    "gib": gib,
+                    "rounds": given.rounds,
+                    "load": os.getloadavg()[0],
+                    "contenders": figures,
+                },
+            )
+        )
 
 
 if __name__ == "__main__":
