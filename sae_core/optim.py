@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -123,6 +124,7 @@ class RowAdam:
         return [views[0], gradient.reshape(n_rows, -1), *views[1:]]
 
 
+@cache
 def _rounding_seed(seed: int, name: str) -> int:
     """31 bits of (seed, parameter): no two parameters are rounded by the same chance."""
     key = hashlib.blake2b(f"rounding/{seed}/{name}".encode(), digest_size=4).digest()

@@ -114,10 +114,7 @@ class SiteRows:
     def add(self, activations: torch.Tensor, kept: np.ndarray, *, stop: int) -> None:
         """Takes the rows of a batch (b, t, d) that ends before packed row `stop`."""
         end = self._filled + len(kept)
-        values = kept_rows(activations, kept)
-        if values.device.type != "cpu":
-            values = values.to(torch_dtype(self.array.dtype))  # half the bytes to transfer
-        as_tensor(self._pending[self._filled : end], self.array.dtype).copy_(values)
+        take_rows(activations, kept, self._pending[self._filled : end], dtype=self.array.dtype)
         first = int(self.task.rows.first_row(self.taken))
         near = np.searchsorted(self._probed, [first, first + len(kept)])
         for row in self._probed[near[0] : near[1]]:
@@ -169,6 +166,14 @@ class SiteRows:
                     f"{part.path} is cut short. Remove it and repeat the command: the harvest "
                     "resumes at the part before."
                 )
+
+
+def take_rows(activations: torch.Tensor, kept: np.ndarray, out: np.ndarray, *, dtype: str) -> None:
+    """The kept rows of a batch (b, t, d) into `out` (m, d), in the type on disk."""
+    values = kept_rows(activations, kept)
+    if values.device.type != "cpu":
+        values = values.to(torch_dtype(dtype))  # half the bytes to transfer
+    as_tensor(out, dtype).copy_(values)
 
 
 def part_path(task: StoreTask, site: Site, span: tuple[int, int]) -> Path:

@@ -13,15 +13,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.harvest.forward import Forward, kept_rows
-from pipeline.harvest.parts import Dealer, part_path, write_part
+from pipeline.harvest.forward import Forward
+from pipeline.harvest.parts import Dealer, part_path, take_rows, write_part
 from pipeline.harvest.read_rows import row_capacity
 from pipeline.harvest.task import StoreTask
 from pipeline.harvest.variant_forward import variant_forward
 from pipeline.progress import silent
 from pipeline.store.manifest import CalibrationManifest, StoredArray, read_manifest
 from pipeline.store.shard_file import row_bytes
-from pipeline.store.storage_dtype import as_tensor, numpy_dtype, torch_dtype
+from pipeline.store.storage_dtype import numpy_dtype
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import Site, Weights
 from pipeline.workspace import Workspace
@@ -87,10 +87,8 @@ def _fill(
         found = forward(task.text("train", start, stop), list(rows))
         kept = task.rows.kept(start, stop)
         for site, out in rows.items():
-            values, dtype = kept_rows(found[site], kept), arrays[site].dtype
-            if values.device.type != "cpu":
-                values = values.to(torch_dtype(dtype))
-            as_tensor(out[filled : filled + len(kept)], dtype).copy_(values)
+            here = out[filled : filled + len(kept)]
+            take_rows(found[site], kept, here, dtype=arrays[site].dtype)
         filled += len(kept)
 
 
