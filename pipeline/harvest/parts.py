@@ -197,7 +197,7 @@ def write_part(
     order, ends = dealer.deal(*span)
     step = max(1, _COPY_BYTES // row_bytes(array))
     expected = len(rows) * row_bytes(array)
-    with atomic.writing(path, n_bytes=expected) as temporary, temporary.open("wb") as file:
+    with atomic.writing_blocks(path, n_bytes=expected) as file:
         for start in range(0, len(order), step):
             taken = np.take(rows, order[start : start + step], axis=0)
             file.write(memoryview(taken).cast("B"))

@@ -63,8 +63,8 @@ def write_shard(path: Path, array: StoredArray, chunks: Iterable[np.ndarray]) ->
     index = np.full((n_chunks, 2), _ABSENT, "<u8")
     digest = hashlib.sha256()
     rows = offset = 0
-    expected = n_chunks * (size + _CRC)
-    with atomic.writing(path, n_bytes=expected) as temporary, temporary.open("wb") as file:
+    expected = n_chunks * (size + _CRC) + index.nbytes + _CRC
+    with atomic.writing_blocks(path, n_bytes=expected) as file:
         for number, chunk in enumerate(chunks):
             padded = _padded(chunk, array)
             check = _crc32c(padded)

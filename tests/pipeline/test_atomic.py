@@ -40,6 +40,37 @@ def test_a_failed_write_leaves_the_old_file_and_no_leftover(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("written", [b"", b"few", b"exactly ten"[:10]])
+def test_a_file_with_blocks_set_aside_holds_what_was_written_and_no_more(
+    tmp_path: Path, written: bytes
+) -> None:
+    path = tmp_path / "file"
+    with atomic.writing_blocks(path, n_bytes=10) as file:
+        file.write(written)
+    assert path.read_bytes() == written
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system sets no blocks aside")
+def test_a_disk_that_cannot_set_blocks_aside_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with atomic.writing_blocks(tmp_path / "file", n_bytes=10) as file:
+        file.write(b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskFullError), atomic.writing_blocks(tmp_path / "b", n_bytes=10):
+        pytest.fail("the block must not begin")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_json_round_trips_and_refuses_nan(tmp_path: Path) -> None:
     atomic.write_json(tmp_path / "a.json", {"b": [1, None]})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": [\n    1,\n    null\n  ]\n}\n'
