@@ -22,15 +22,19 @@ def interleave(
     rounds: int = 7,
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
+    before: Callable[[], object] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every contender in every round, A B C A B C, after `warm_up` unmeasured rounds.
 
     Interleaving spreads a slow spell of a shared machine over all of them. `clock` gives seconds:
-    wall time, or `time.process_time` for the CPU time of all threads of this process.
+    wall time, or `time.process_time` for the CPU time of all threads of this process. `before`
+    runs before each contender, unmeasured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(warm_up + rounds):
         for name, run in contenders.items():
+            if before is not None:
+                before()
             start = clock()
             run()
             if turn >= warm_up:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,20 +51,31 @@ def read_calibration(
     task: StoreTask, forward: Forward, sites: Sequence[Site], rows: TokenRows, report: Report
 ) -> dict[Site, torch.Tensor]:
     """The calibration rows (n, d) fp32 of each site, in a keyed random order."""
-    step, found = task.manifest.batch_rows, {}
+    step = task.manifest.batch_rows
+    found: dict[Site, torch.Tensor] = {}
     order = KeyedPermutation(rows.n, "calibration", task.settings.shuffle_seed)
     for start in range(0, rows.packed_rows, step):
         stop = min(start + step, rows.packed_rows)
-        activations = forward(task.text("calibration", start, stop), sites)
         first, last = (int(row) for row in rows.first_row(np.array([start, stop])))
         places = torch.from_numpy(order.position(np.arange(first, last)))
-        for site in sites:
-            values = kept_rows(activations[site], rows.kept(start, stop)).float().cpu()
-            if site not in found:
-                found[site] = torch.empty(rows.n, values.shape[1])
-            found[site][places] = values
+        take = partial(_place, found, rows.n, places, rows.kept(start, stop))
+        forward(task.text("calibration", start, stop), sites, take)
         report(Progress("calibrate", last, rows.n, "tokens", note=", ".join(map(str, sites))))
     return found
+
+
+def _place(
+    found: dict[Site, torch.Tensor],
+    n: int,
+    places: torch.Tensor,
+    kept: np.ndarray,
+    site: Site,
+    activations: torch.Tensor,
+) -> None:
+    """Puts a batch's kept rows at their places among the site's n rows."""
+    if site not in found:
+        found[site] = torch.empty(n, activations.shape[-1])
+    found[site][places] = kept_rows(activations, kept).float().cpu()
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,12 @@ def groups_of_sites(
 ) -> list[list[Site]]:
     """Sites that are read together, so that their rows stay within the memory allowed."""
     first = task.text("calibration", 0, 1)
-    widths = {site: x.shape[-1] for site, x in forward(first, sites).items()}
+    widths: dict[Site, int] = {}
+
+    def measure(site: Site, x: torch.Tensor) -> None:
+        widths[site] = x.shape[-1]
+
+    forward(first, sites, measure)
     groups: list[list[Site]] = [[]]
     left = budget = task.settings.memory_mb * _MB
     for site in sites:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,17 +24,20 @@ class TextRows:
     ids: np.ndarray
 
 
-Forward = Callable[[TextRows, Sequence[Site]], Mapping[Site, torch.Tensor]]
-"""Rows of text and sites -> activations (b, t, d) of each site, on any device."""
+Take = Callable[[Site, torch.Tensor], None]
+"""Gets the activations (b, t, d) of a site, on any device; they hold until it returns."""
+
+Forward = Callable[[TextRows, Sequence[Site], Take], None]
+"""Rows of text, sites, and what takes each site's activations as soon as they are there."""
 
 
 def model_forward(lm: LanguageModel) -> Forward:
     """The forward of a loaded model: one pass for all sites, no further than the deepest."""
-    from pipeline.language_model.capture import capture
+    from pipeline.language_model.capture import read_sites
 
-    def forward(text: TextRows, sites: Sequence[Site]) -> Mapping[Site, torch.Tensor]:
+    def forward(text: TextRows, sites: Sequence[Site], take: Take) -> None:
         ids = torch.from_numpy(text.ids.astype(np.int64)).to(lm.device)
-        return capture(lm, ids, sites)
+        read_sites(lm, ids, sites, take)
 
     return forward
 

@@ -9,7 +9,7 @@ and it does not matter where a harvest resumes. Sites are drawn independently of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from pipeline.harvest.calibrate import (
     read_calibration,
     stored_rows,
 )
-from pipeline.harvest.forward import Forward, TextRows
+from pipeline.harvest.forward import Forward, Take, TextRows
 from pipeline.harvest.task import StoreTask
 from pipeline.keyed_draws import generator
 from pipeline.progress import Report
@@ -59,9 +59,10 @@ def gaussian_forward(
         for site in sites
     }
 
-    def forward(text: TextRows, sites: Sequence[Site]) -> Mapping[Site, torch.Tensor]:
+    def forward(text: TextRows, sites: Sequence[Site], take: Take) -> None:
         numbers = range(text.start, text.start + len(text.ids))
-        return {site: draws[site](text.split, numbers) for site in sites}
+        for site in sites:
+            take(site, draws[site](text.split, numbers))
 
     return forward
 

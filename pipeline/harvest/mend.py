@@ -18,8 +18,9 @@ from pipeline.harvest.calibrate import (
     stored_calibration,
     write_calibration_shard,
 )
-from pipeline.harvest.forward import Forward, kept_rows
+from pipeline.harvest.forward import Forward
 from pipeline.harvest.gaussian import has_gaussian
+from pipeline.harvest.parts import taking
 from pipeline.harvest.place_rows import chunk_mask, write_mask_shard
 from pipeline.harvest.run import open_task
 from pipeline.harvest.task import StoreTask, write_origin_shard
@@ -37,7 +38,7 @@ from pipeline.store.shard_file import (
     shard_row_count,
     write_shard,
 )
-from pipeline.store.storage_dtype import as_tensor, torch_dtype
+from pipeline.store.storage_dtype import as_tensor, numpy_dtype
 from pipeline.study.config import ModelConfig
 from pipeline.study.names import Site, Source
 from pipeline.workspace import Workspace
@@ -219,14 +220,15 @@ def _mend_train(
     room = {number: empty_rows(array, shard_row_count(array, number)) for number in shards}
     batches = _batches(task, array, shards)
     for done, (start, stop) in enumerate(batches, 1):
-        text = task.text("train", start, stop)
-        rows = kept_rows(forward(text, [site])[site], task.rows.kept(start, stop))
-        values = rows.to(torch_dtype(array.dtype)).cpu()
+        kept = task.rows.kept(start, stop)
+        values = np.empty((len(kept), array.width), numpy_dtype(array.dtype))
+        take = taking({site: values}, kept, {site: array.dtype})
+        forward(task.text("train", start, stop), [site], take)
         first, last = task.rows.first_row(np.array([start, stop]))
         numbers, slots = np.divmod(task.order.position(np.arange(first, last)), array.shard_rows)
         for number, place in room.items():
             here = np.flatnonzero(numbers == number)
-            as_tensor(place, array.dtype)[slots[here]] = values[here]
+            place[slots[here]] = values[here]
         report(Progress("mend", done, len(batches), "batches", note=str(site)))
     for number, place in room.items():
         rows_here = place[: shard_row_count(array, number)]

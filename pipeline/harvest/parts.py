@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 
 from pipeline import atomic
 from pipeline.errors import StoreError
-from pipeline.harvest.forward import kept_rows
+from pipeline.harvest.forward import Take, kept_rows
 from pipeline.harvest.task import StoreTask
 from pipeline.store.manifest import CalibrationManifest, StoredArray
 from pipeline.store.shard_file import row_bytes, shard_count, shard_row_count
@@ -166,6 +167,15 @@ class SiteRows:
                     f"{part.path} is cut short. Remove it and repeat the command: the harvest "
                     "resumes at the part before."
                 )
+
+
+def taking(out: Mapping[Site, np.ndarray], kept: np.ndarray, dtype: Mapping[Site, str]) -> Take:
+    """What puts the kept rows of a batch at each site into `out` (m, d), in the type on disk."""
+
+    def take(site: Site, activations: torch.Tensor) -> None:
+        take_rows(activations, kept, out[site], dtype=dtype[site])
+
+    return take
 
 
 def take_rows(activations: torch.Tensor, kept: np.ndarray, out: np.ndarray, *, dtype: str) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
 
 from pipeline.errors import StudyError
 from pipeline.harvest.forward import Forward
@@ -12,6 +16,7 @@ from pipeline.harvest.task import StoreTask
 from pipeline.progress import Progress, Report
 from pipeline.store.manifest import CalibrationManifest
 from pipeline.store.storage_dtype import numpy_dtype
+from pipeline.study.names import Site
 
 PART_SECONDS = 20.0
 _MB = 1_000_000
@@ -45,11 +50,9 @@ def read_rows(
     last_part = time.monotonic()
     for start in range(begin, end, step):
         stop = min(start + step, end)
-        wanted = [rows for rows in sites if rows.taken == start]
-        activations = forward(task.text("train", start, stop), [rows.site for rows in wanted])
-        kept = task.rows.kept(start, stop)
-        for rows in wanted:
-            rows.add(activations[rows.site], kept, stop=stop)
+        wanted = {rows.site: rows for rows in sites if rows.taken == start}
+        take = partial(_add, wanted, task.rows.kept(start, stop), stop)
+        forward(task.text("train", start, stop), list(wanted), take)
         due = time.monotonic() - last_part >= part_seconds
         if stop < end and (due or any(rows.is_full for rows in sites)):
             for rows in sites:
@@ -57,6 +60,12 @@ def read_rows(
             last_part = time.monotonic()
         report(Progress("harvest", int(task.rows.first_row(stop)), task.rows.n, "tokens", note))
     return (end - begin) * task.rows.context
+
+
+def _add(
+    rows: Mapping[Site, SiteRows], kept: np.ndarray, stop: int, site: Site, values: torch.Tensor
+) -> None:
+    rows[site].add(values, kept, stop=stop)
 
 
 def row_capacity(task: StoreTask, calibrations: Sequence[CalibrationManifest]) -> int:

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.harvest.forward import Forward
-from pipeline.harvest.parts import Dealer, part_path, take_rows, write_part
+from pipeline.harvest.parts import Dealer, part_path, taking, write_part
 from pipeline.harvest.read_rows import row_capacity
 from pipeline.harvest.task import StoreTask
 from pipeline.harvest.variant_forward import variant_forward
@@ -81,14 +81,12 @@ def _fill(
     rows: dict[Site, np.ndarray],
     span: tuple[int, int],
 ) -> None:
-    filled = 0
+    dtypes, filled = {site: array.dtype for site, array in arrays.items()}, 0
     for start in range(*span, task.manifest.batch_rows):
         stop = min(start + task.manifest.batch_rows, span[1])
-        found = forward(task.text("train", start, stop), list(rows))
         kept = task.rows.kept(start, stop)
-        for site, out in rows.items():
-            here = out[filled : filled + len(kept)]
-            take_rows(found[site], kept, here, dtype=arrays[site].dtype)
+        here = {site: out[filled : filled + len(kept)] for site, out in rows.items()}
+        forward(task.text("train", start, stop), list(rows), taking(here, kept, dtypes))
         filled += len(kept)
 
 

@@ -13,6 +13,9 @@ from pipeline.language_model.layout import Tap
 from pipeline.language_model.model import LanguageModel
 from pipeline.study.names import Site
 
+Take = Callable[[Site, Tensor], None]
+"""Gets a site's activations (b, t, d of the site)."""
+
 
 class _AllRead(Exception):
     """Ends a forward pass whose remaining work nobody asked for."""
@@ -21,25 +24,41 @@ class _AllRead(Exception):
 def capture(lm: LanguageModel, tokens: Tensor, sites: Iterable[Site]) -> dict[Site, Tensor]:
     """Activations of all sites in one forward pass: site -> (b, t, d of the site).
 
+    tokens: (b, t) int64. Values are in the model's dtype, on its device. Raises SiteError for a
+    site that the model does not have.
+    """
+    found: dict[Site, Tensor] = {}
+
+    def keep(site: Site, value: Tensor) -> None:
+        tap = lm.layout.tap(site)
+        found[site] = value.clone() if tap.mutated and tap.scale == 1.0 else value
+
+    read_sites(lm, tokens, sites, keep)
+    return found
+
+
+def read_sites(lm: LanguageModel, tokens: Tensor, sites: Iterable[Site], take: Take) -> None:
+    """One forward pass in which `take` gets each site's activations (b, t, d) once they are there.
+
+    What `take` gets holds until it returns: the model may change it in place afterwards. So one
+    site's activations are in memory at a time, not all sites' until the pass ends.
+
     tokens: (b, t) int64. The pass runs the model without its output head and ends at the deepest
     site. Values are in the model's dtype, on its device.
 
     Raises SiteError for a site that the model does not have.
     """
     taps = {site: lm.layout.tap(site) for site in sites}
-    found: dict[Site, Tensor] = {}
+    taken: set[Site] = set()
     if not taps:
-        return found
+        return
 
     def reader(site: Site, tap: Tap) -> Callable[[Tensor], None]:
         def read(value: Tensor) -> None:
             value = value.reshape(*tokens.shape, tap.width)
-            if tap.scale != 1.0:
-                value = value * tap.scale
-            elif tap.mutated:
-                value = value.clone()
-            found[site] = value
-            if len(found) == len(taps):
+            take(site, value if tap.scale == 1.0 else value * tap.scale)
+            taken.add(site)
+            if len(taken) == len(taps):
                 raise _AllRead
 
         return read
@@ -50,8 +69,8 @@ def capture(lm: LanguageModel, tokens: Tensor, sites: Iterable[Site]) -> dict[Si
         try:
             lm.trunk(input_ids=tokens.to(lm.device), use_cache=False)
         except _AllRead:
-            return found
-    raise RuntimeError(f"the forward pass ended without reaching {set(taps) - set(found)}")
+            return
+    raise RuntimeError(f"the forward pass ended without reaching {set(taps) - taken}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.harvest.forward import TextRows
+from pipeline.harvest.forward import Take, TextRows
 from pipeline.study.names import Site
 from tests.pipeline.harvest.fake_model import FakeForward, fill, task_in
 
@@ -21,9 +21,9 @@ class Slow(FakeForward):
         super().__init__()
         self._seconds = seconds
 
-    def __call__(self, text: TextRows, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
+    def __call__(self, text: TextRows, sites: Sequence[Site], take: Take) -> None:
         time.sleep(self._seconds)
-        return super().__call__(text, sites)
+        super().__call__(text, sites, take)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.errors import StoreError
-from pipeline.harvest.forward import Forward, TextRows
+from pipeline.harvest.forward import Forward, Take, TextRows
 from pipeline.harvest.gaussian import (
     drawn_activations,
     gaussian_forward,
@@ -79,12 +79,12 @@ def test_bytes_do_not_depend_on_where_a_harvest_resumes(tmp_path: Path, fail_at:
     def failing() -> Forward:
         drawn, calls = gaussian_forward(task, FakeForward(), SITES, silent), 0
 
-        def forward(text: TextRows, sites: Sequence[Site]) -> object:
+        def forward(text: TextRows, sites: Sequence[Site], take: Take) -> None:
             nonlocal calls
             calls += 1
             if calls > fail_at:
                 raise InterruptedError("planted")
-            return drawn(text, sites)
+            drawn(text, sites, take)
 
         return forward
 

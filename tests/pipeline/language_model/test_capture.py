@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import SiteError
-from pipeline.language_model.capture import capture
+from pipeline.language_model.capture import capture, read_sites
 from pipeline.language_model.model import LanguageModel
 from pipeline.language_model.sites import find_layout
 from pipeline.study.names import Site
@@ -69,6 +69,23 @@ def test_what_was_read_stays_when_the_pass_goes_on(family: str) -> None:
     together = capture(lm, tokens, lm.layout.sites())
     for site in lm.layout.sites():
         assert torch.equal(capture(lm, tokens, [site])[site], together[site]), site
+
+
+@pytest.mark.parametrize("family", ["falcon", "gpt2", "bloom"])
+def test_what_is_taken_at_once_is_what_is_captured(family: str) -> None:
+    model = tiny_model(family)
+    lm = LanguageModel(model, None, frozenset({0}), find_layout(model))
+    sites, tokens = lm.layout.sites(), some_tokens()
+    copies: dict[Site, torch.Tensor] = {}
+
+    def take(site: Site, value: torch.Tensor) -> None:
+        assert site not in copies
+        copies[site] = value.clone()
+
+    read_sites(lm, tokens, sites, take)
+    captured = capture(lm, tokens, sites)
+    assert set(copies) == set(sites)
+    assert all(torch.equal(copies[site], captured[site]) for site in sites)
 
 
 def test_rows_do_not_depend_on_their_batch(lm: LanguageModel) -> None:
