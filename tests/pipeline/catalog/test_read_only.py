@@ -22,6 +22,8 @@ NOT_READING = [
     "explain /* ( */ analyze -- x\n copy (select 1) to '{tables}/x.csv'",
     "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{tables}/x.csv'",
     "EXPLAIN (ANALYZE, FORMAT json) COPY (SELECT 1) TO '{tables}/x.csv'",
+    "EXPLAIN (FORMAT json) EXPLAIN ANALYZE COPY (SELECT 1) TO '{tables}/x.csv'",
+    "EXPLAIN (ANALYZE) SELECT 1; COPY (SELECT 1) TO '{tables}/x.csv'",
     "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
     "EXPLAIN EXPLAIN ANALYZE COPY (SELECT 1) TO '{tables}/x.csv'",
     "CREATE TABLE t (a INT)",
@@ -112,6 +114,9 @@ def test_the_views_still_stand_after_every_attempt(workspace: Workspace) -> None
         "EXPLAIN SELECT 1",
         "EXPLAIN (SELECT 1)",
         "EXPLAIN ANALYZE SELECT 1",
+        "EXPLAIN (FORMAT json) SELECT 1",
+        "EXPLAIN (ANALYZE) SELECT 1",
+        "explain /* ( */ (analyze, format -- )\n json) (SELECT 1)",
         "PIVOT saes ON weights IN ('trained', 'random') USING count(*)",
         "SELECT view_name, comment FROM duckdb_views()",
     ],
@@ -148,6 +153,7 @@ def test_a_connection_reaches_no_other_file_either(workspace: Workspace) -> None
         ("", "no statement was given.*takes one"),
         ("SELECT 1; SELECT 2", "2 statements"),
         ("COPY saes TO 'x'", "kind COPY.*only reads"),
+        ("EXPLAIN (FORMAT jsn) SELECT 1", "jsn.*valid options are.*json"),
     ],
 )
 def test_an_error_says_what_is_wrong(workspace: Workspace, sql: str, text: str) -> None:
