@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
     from sae_core.config import SaeConfig
+
+ENGINES = ("local", "torchrun", "ray")
 
 
 class LaunchConfig(BaseModel):
@@ -19,7 +21,7 @@ class LaunchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Literal["local", "torchrun", "ray"] = Field(
+    engine: Literal[ENGINES] = Field(
         "local",
         description="local: this process; torchrun: several processes of this machine; ray: "
         "harvests and evaluations as tasks of a Ray cluster, training in this process",
@@ -63,9 +65,16 @@ def given_launch(text: str, section: LaunchConfig) -> LaunchConfig:
     Raises StudyError for anything else.
     """
     engine, _, ranks = text.partition(":")
-    allowed = "Allowed: local, torchrun, ray, and with a number of processes such as torchrun:2."
-    if engine not in ("local", "torchrun", "ray") or (ranks and not ranks.isdecimal()):
-        raise StudyError(f"--launch {text!r} is not known. {allowed}")
+    if engine not in ENGINES:
+        raise StudyError(
+            f"--launch {text!r} is not known. {did_you_mean(engine, ENGINES)} A number of "
+            "processes may follow, such as torchrun:2."
+        )
+    if ranks and not ranks.isdecimal():
+        raise StudyError(
+            f"--launch {text!r}: {ranks!r} is no number of processes. Give a whole number, such as "
+            f"{engine}:2."
+        )
     fields = section.model_dump() | {"engine": engine}
     if ranks or engine == "local":
         fields["ranks"] = int(ranks) if ranks else None

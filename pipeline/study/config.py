@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from pipeline.corpus.documents import CALIBRATION_SHARE, HELD_OUT_SHARE
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, did_you_mean
 from pipeline.hashing import content_hash
 from pipeline.labels import AUTO, is_file, labellers
 from pipeline.launch.config import LaunchConfig, check_launch
@@ -132,9 +132,10 @@ class EvaluationConfig(_Frozen):
     @classmethod
     def _known_labels(cls, labels: str) -> str:
         if labels != AUTO and not is_file(labels) and labels not in labellers():
+            offer = did_you_mean(labels, [AUTO, *labellers()])
             refuse(
-                f"labels is {labels!r}. Allowed: {AUTO}, {', '.join(labellers())}, or the path of "
-                "a file, which begins with '.', '/' or '~'"
+                f"labels is {labels!r}. {offer} The path of a file of labels is allowed, too; it "
+                "begins with '.', '/' or '~'"
             )
         return labels
 

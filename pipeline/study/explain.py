@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -60,11 +60,10 @@ def _line(model: type[BaseModel], error: Mapping[str, Any], path: tuple[str, ...
         return f"{where} is missing{_meaning(model, error['loc'])}. Add it."
     if cause is not None:
         return f"{where or 'the study'}: {str(cause).rstrip('.')}."
-    given = _shown(error["input"])
+    given, meaning = _shown(error["input"]), _meaning(model, error["loc"])
     allowed = _allowed(model, error["loc"]) or _reworded(error["msg"])
-    return (
-        f"{where}: {given} was given{_meaning(model, error['loc'])}. Allowed: {allowed}. Mend it."
-    )
+    offer = _nearest(error["input"], _choices(model, error["loc"]))
+    return f"{where}: {given} was given{meaning}.{offer} Allowed: {allowed}. Mend it."
 
 
 def _reworded(message: str) -> str:
@@ -74,9 +73,16 @@ def _reworded(message: str) -> str:
 
 def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:
     names = list(owner.model_fields) if owner else []
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    offer = f" Did you mean {near[0]!r}?" if near else ""
+    offer = _nearest(key, names)
     return f"{where}: unknown key {key!r}.{offer} Valid keys here: {', '.join(names)}."
+
+
+def _nearest(given: object, names: Sequence[str]) -> str:
+    """A sentence that offers the nearest name, after a space; empty where none is near."""
+    if not isinstance(given, str):
+        return ""
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
@@ -88,12 +94,23 @@ def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
 
 def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
     """The values a number or a choice may have, from the field's schema; else empty."""
+    texts = [_choice(part) for part in _schemas(model, location)]
+    return "" if "" in texts else " or ".join(texts)
+
+
+def _choices(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The words among which a field chooses; none where it takes others, too."""
+    parts = _schemas(model, location)
+    return [value for part in parts for value in part.get("enum", []) if isinstance(value, str)]
+
+
+def _schemas(model: type[BaseModel], location: tuple[Any, ...]) -> list[Mapping[str, Any]]:
+    """The schema of each form that the field at a place may have; none where there is no field."""
     owner = _model_at(model, location[:-1])
     if owner is None or not location or str(location[-1]) not in owner.model_fields:
-        return ""
+        return []
     field = owner.model_json_schema()["properties"][str(location[-1])]
-    texts = [_choice(part) for part in field.get("anyOf", [field])]
-    return "" if "" in texts else " or ".join(texts)
+    return field.get("anyOf", [field])
 
 
 def _choice(schema: Mapping[str, Any]) -> str:

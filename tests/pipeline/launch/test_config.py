@@ -71,10 +71,19 @@ def test_the_flag_goes_before_the_section() -> None:
     assert given_launch("torchrun:2", LaunchConfig()).split == "tokens"
 
 
-@pytest.mark.parametrize("text", ["torch", "torchrun:two", "torchrun:0", "ray:x"])
-def test_an_unknown_flag_is_refused(text: str) -> None:
-    with pytest.raises(StudyError, match="--launch"):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("torchrn", "Did you mean 'torchrun'?"),
+        ("torchrun:two", "'two' is no number of processes"),
+        ("torchrun:0", ""),
+        ("ray:x", "'x' is no number of processes"),
+    ],
+)
+def test_an_unknown_flag_is_refused(text: str, says: str) -> None:
+    with pytest.raises(StudyError, match="--launch") as told:
         given_launch(text, LaunchConfig())
+    assert says in str(told.value)
 
 
 def test_a_study_registered_again_runs_where_it_now_says(tmp_path: Path) -> None:

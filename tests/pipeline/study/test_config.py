@@ -4,9 +4,21 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from pipeline.errors import StudyError
-from pipeline.study.config import load_study, parse_study, study_hash
+from pipeline.launch.config import LaunchConfig
+from pipeline.study.config import (
+    CorpusConfig,
+    EvaluationConfig,
+    HarvestConfig,
+    ModelConfig,
+    load_study,
+    parse_study,
+    study_hash,
+)
+from pipeline.study.explain import validated
+from sae_core import architectures
 
 STUDY = """
 study: small
@@ -84,11 +96,40 @@ def test_an_unknown_architecture_is_offered_the_nearest_name() -> None:
     assert "Did you mean 'topk'?" in text
 
 
+def _choices() -> list[tuple[type[BaseModel], str, str]]:
+    """Every (model, field, word) where a study chooses among words."""
+    kinds = [CorpusConfig, HarvestConfig, ModelConfig, EvaluationConfig, LaunchConfig]
+    kinds += [architectures.config_class(name) for name in architectures.names()]
+    return [
+        (kind, name, word)
+        for kind in kinds
+        for name, field in kind.model_json_schema()["properties"].items()
+        for part in field.get("anyOf", [field])
+        for word in part.get("enum", [])
+    ]
+
+
+def test_a_misspelt_word_is_offered_the_nearest_wherever_a_study_chooses() -> None:
+    choices = _choices()
+    assert {("CorpusConfig", "kind"), ("HarvestConfig", "shuffle"), ("LaunchConfig", "split")} <= {
+        (kind.__name__, name) for kind, name, _ in choices
+    }
+    for kind, name, word in choices:
+        with pytest.raises(StudyError) as told:
+            validated(kind, {name: word[:-1] + "_" + word[-1:]}, "s.yaml")
+        line = next(line for line in str(told.value).splitlines() if f" {name}: " in line)
+        assert f"Did you mean {word!r}? Allowed: " in line
+
+
 @pytest.mark.parametrize(
     ("was", "now", "parts"),
     [
         ("{tokens: 4096}", "{tokens: 3}", ("evaluation.tokens: 3 was given", ">= 256")),
-        ("kind: builtin", "kind: bultin", ('"bultin" was given', "builtin, text, jsonl")),
+        (
+            "kind: builtin",
+            "kind: bultin",
+            ('"bultin" was given', "Did you mean 'builtin'?", "builtin, text, jsonl"),
+        ),
         (
             "seeds: [0, 2]",
             "seeds: [0, -1]",
