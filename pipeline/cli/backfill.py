@@ -62,7 +62,7 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Add layers, seeds and other partitions, and run what is missing."""
+    """Add layers, seeds and others, and run what is missing."""
     from pipeline.cli.execution import chosen_launch, make, planned, say, show_next, show_plan
     from pipeline.plan_text import plan_json
     from pipeline.study.selection import Selection

@@ -13,7 +13,7 @@ def command(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object per row.")] = False,
 ) -> None:
-    """Show the field's claims, and what the SAEs of this workspace say about each."""
+    """Show the field's claims, and what your own SAEs say."""
     from pipeline.catalog import answer
     from pipeline.catalog.warehouse import query
 

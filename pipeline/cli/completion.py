@@ -21,7 +21,7 @@ class Shell(StrEnum):
 def command(
     shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")],
 ) -> None:
-    """Print what a shell runs to complete `sae`: names of studies, recipes, sites and more.
+    """Print what a shell runs to complete commands and names.
 
     bash: add `eval "$(sae completion bash)"` to ~/.bashrc. zsh: the same with zsh in ~/.zshrc,
     after compinit. fish: sae completion fish > ~/.config/fish/completions/sae.fish

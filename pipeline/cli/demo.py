@@ -12,7 +12,10 @@ NOT_GOOD_ENOUGH = 1
 
 
 def command(context: typer.Context) -> None:
-    """Run the whole pipeline on the embedded model: a few minutes, no network, no GPU."""
+    """Run the whole pipeline on the embedded model.
+
+    A few minutes; no network, no GPU.
+    """
     import shutil
 
     from pipeline.cli.execution import make, show_plan

@@ -17,7 +17,7 @@ def command(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Show versions, device, threads and disk, and what will be slow and why."""
+    """Show versions, device and disk, and what will be slow."""
     from dataclasses import asdict
 
     from pipeline.doctor import findings, slow

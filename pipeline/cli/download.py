@@ -20,7 +20,10 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Fetch an SAE's files from the hub; `sae import` makes it an SAE of a source."""
+    """Fetch an SAE's files from the hub.
+
+    `sae import` makes it an SAE of a source.
+    """
     import json
 
     from pipeline.exchange.export import write_folder

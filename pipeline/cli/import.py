@@ -42,7 +42,10 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Take in an SAE trained elsewhere, then evaluate and match it like our own."""
+    """Take in an SAE trained elsewhere, and evaluate it.
+
+    Then it is matched with other dictionaries like an SAE that was trained here.
+    """
     from pipeline.exchange.place import located
     from pipeline.exchange.take_in import read_arrival
     from pipeline.study.names import Source

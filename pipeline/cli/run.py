@@ -29,7 +29,10 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Run a study: harvest, train, evaluate and compare; what exists is reused."""
+    """Run a study: harvest, train, evaluate and compare.
+
+    What exists already is reused.
+    """
     from pipeline.cli.execution import chosen_launch, make, planned, say, show_next, show_plan
     from pipeline.cli.study_file import proposed
     from pipeline.plan_text import plan_json

@@ -17,7 +17,7 @@ def command(
         int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1 to listen on.")
     ] = DEFAULT_PORT,
 ) -> None:
-    """Open the UI on this machine, with the daemon that runs what is queued."""
+    """Open the UI here, with the daemon that runs what is queued."""
     from pipeline.orchestrate.server import serve
 
     workspace = workspace_of(context)

@@ -34,7 +34,10 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Put an SAE with a model card on the hub; the token is read from HF_TOKEN."""
+    """Put an SAE with a model card on the hub.
+
+    The token is read from HF_TOKEN.
+    """
     import json
     from dataclasses import asdict
 

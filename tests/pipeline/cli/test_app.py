@@ -98,6 +98,12 @@ def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
     assert all(any(line.split()[:1] == [name] for line in lines) for name in WORDS)
 
 
+def test_help_shows_every_summary_whole_on_80_columns() -> None:
+    shown = _sae("--help", env={**os.environ, "COLUMNS": "80"}, check=True).stdout
+    assert shown.count("\n  ") >= len(WORDS)
+    assert "..." not in shown.replace("[ARGS]...", "")
+
+
 def test_an_error_of_the_user_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
