@@ -159,3 +159,22 @@ def test_the_notebook_runs(
     told = capsys.readouterr().out
     assert "FVU" in told
     assert "pylm.trained.resid_post.1/topk8.s0" in told
+
+
+@pytest.mark.long
+def test_a_kernel_runs_the_notebook_as_an_editor_would_and_shows_its_figures(
+    world: tuple[Workspace, Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    workspace, _ = world
+    monkeypatch.setenv("SAE_WORKSPACE", str(workspace.root))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a kernel draws inline unless told otherwise
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    elsewhere = {"metadata": {"path": str(tmp_path)}}
+    done = NotebookClient(notebook, timeout=300, resources=elsewhere).execute()
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert any("FVU" in output.get("text", "") for output in outputs)
