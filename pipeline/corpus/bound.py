@@ -1,4 +1,8 @@
-"""How many tokens a corpus can have at most, known from its files' sizes before it is packed."""
+"""What is wrong with a corpus, as far as its files tell before it is packed.
+
+How many tokens it can have at most is known from their sizes; what its documents look like, from
+the first of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import sysconfig
 from pathlib import Path
 
-from pipeline.corpus.read import corpus_files
+from pipeline.corpus.read import corpus_files, read_documents
 from pipeline.errors import StudyError
 from pipeline.language_model.files import model_files
 from pipeline.study.config import CorpusConfig, ModelConfig
@@ -30,13 +34,19 @@ def most_tokens(config: ModelConfig) -> int | None:
 
 
 def check_bound(name: str, config: ModelConfig) -> None:
-    """Raises StudyError for files without text, and for a harvest budget that they cannot hold."""
+    """Raises StudyError for files without text, and for a harvest budget that they cannot hold.
+
+    Raises what reading the first document of local files raises, such as a text_field that it does
+    not have.
+    """
     sizes, wanted = _sizes(config.corpus), config.harvest.tokens
     if sizes is not None and sum(sizes) == 0:
         raise StudyError(
             f"the corpus of models.{name}, {config.corpus.path!r}, holds no text: its files are "
             "empty. Give files with text."
         )
+    if config.corpus.path is not None:
+        next(read_documents(config.corpus))
     most = None if wanted is None else most_tokens(config)
     if wanted is not None and most is not None and wanted > most:
         raise StudyError(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus.bound import check_bound, most_tokens
 from pipeline.embedded import EMBEDDED_MODEL_DIR
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, UserError
 from pipeline.study.config import CorpusConfig, ModelConfig
 
 
@@ -44,6 +46,31 @@ def test_empty_files_are_told_before_packing(tmp_path: Path, kind: str) -> None:
     (tmp_path / f"a.{'txt' if kind == 'text' else kind}").write_text("")
     with pytest.raises(StudyError, match=r"models.lm, .*holds no text: its files are empty"):
         check_bound("lm", model(kind=kind, path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "says"),
+    [
+        ("jsonl", "txt", "line 1: there is no field 'txt'; its fields: n, text. Set text_field"),
+        ("jsonl", "n", "line 1: field 'n' holds a int, not text"),
+        ("parquet", "txt", "there is no field 'txt'; its fields: n, text. Set text_field"),
+        ("parquet", "n", "row 0: field 'n' holds a int, not text"),
+    ],
+)
+def test_a_wrong_text_field_is_told_before_packing(
+    tmp_path: Path, kind: str, field: str, says: str
+) -> None:
+    row = {"n": 1, "text": "some text"}
+    path = tmp_path / f"a.{kind}"
+    if kind == "jsonl":
+        path.write_text(json.dumps(row) + "\n")
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    config = model(kind=kind, path=str(path))
+    check_bound("lm", config)
+    wrong = config.corpus.model_copy(update={"text_field": field})
+    with pytest.raises(UserError, match=says):
+        check_bound("lm", config.model_copy(update={"corpus": wrong}))
 
 
 def test_the_builtin_corpus_is_bounded_by_the_library(tmp_path: Path) -> None:
