@@ -34,6 +34,10 @@ class ExchangeError(UserError):
     """An SAE that cannot be written for, or read from, another package."""
 
 
+class RemoteError(UserError):
+    """A remote place, s3:// or file://, that cannot be used, or an object in it that is damaged."""
+
+
 class DiskFullError(UserError):
     """No space left where the pipeline writes."""
 

@@ -21,12 +21,18 @@ def load(path: str | Path, *, workspace: str | Path | None = None) -> Sae:
     workspace is $SAE_WORKSPACE, else the one beside the project; with `workspace` given, a relative
     path is taken from that folder alone.
 
+    `s3://bucket/prefix/saes/<source>/<recipe>.s<seed>/<hash8>` is read from there.
+
     Then `code = sae.encode(x)` for x (n, d) in raw units, and `x_hat = sae.decode(code)` (n, d).
     Raises CheckpointError for a file that cannot be read, and for a training run that has not
     finished or diverged.
     """
     from sae_core.checkpoint import sae_from_bytes
 
+    if isinstance(path, str) and path.startswith("s3://"):
+        from pipeline.remote.saes import remote_sae
+
+        return sae_from_bytes(remote_sae(path))
     file = sae_file(path, workspace=workspace)
     try:
         return sae_from_bytes(file.read_bytes())

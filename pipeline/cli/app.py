@@ -33,6 +33,7 @@ COMMANDS = (
     "doctor",
     "ui",
     "gc",
+    "remote",
     "completion",
 )
 BAD_INPUT = 2

@@ -27,11 +27,12 @@ from pipeline.harvest.task import StoreTask, write_origin_shard
 from pipeline.harvest.variant_forward import variant_forward
 from pipeline.hashing import file_hash
 from pipeline.progress import Progress, Report, silent
+from pipeline.remote.shards import open_shard, renew
+from pipeline.remote.sources import send_mended
 from pipeline.store.manifest import Shard, SiteManifest, StoredArray, read_manifest
 from pipeline.store.row_mask import row_mask
 from pipeline.store.shard_file import (
     DamagedShardError,
-    ShardReader,
     empty_rows,
     row_bytes,
     shard_count,
@@ -71,16 +72,18 @@ class Damage:
     gaussian: bool
     tokens: int
 
-    def names(self, manifest: SiteManifest) -> list[str]:
-        """The damaged shards, as a person calls them."""
-        arrays = {
-            manifest.train.name: self.train,
-            manifest.mask.name: self.mask,
-            manifest.calibration.array.name: self.calibration,
-            "origin": self.origin,
-        }
-        shards = [f"shard {n} of {name}" for name, numbers in arrays.items() for n in numbers]
+    def shards(self, manifest: SiteManifest, origin: StoredArray) -> list[tuple[StoredArray, int]]:
+        """The damaged shards, each with its array."""
+        arrays = (manifest.train, manifest.mask, manifest.calibration.array, origin)
+        numbers = (self.train, self.mask, self.calibration, self.origin)
+        pairs = zip(arrays, numbers, strict=True)
+        return [(array, number) for array, listed in pairs for number in listed]
+
+    def names(self, manifest: SiteManifest, origin: StoredArray) -> list[str]:
+        """What is damaged, as a person calls it."""
+        pairs = self.shards(manifest, origin)
         others = {"the statistics": self.statistics, "the Gaussian": self.gaussian}
+        shards = [f"shard {number} of {array.name}" for array, number in pairs]
         return [*shards, *(name for name, damaged in others.items() if damaged)]
 
 
@@ -117,7 +120,7 @@ def mend_source(
     begun = time.monotonic()
     manifest = site_manifest(task, source)
     damage = find_damage(task, manifest)
-    names = damage.names(manifest)
+    names = damage.names(manifest, task.manifest.origin)
     if names:
         note = f"{', '.join(names)}: the model runs over {damage.tokens:,} tokens again"
         report(Progress("mend", 0, max(1, damage.tokens), "tokens", note=note))
@@ -139,6 +142,9 @@ def mend_source(
         _mend_mask(task, manifest, number)
     if damage.statistics:
         _mend_statistics(task, manifest)
+    if names:
+        shards = damage.shards(manifest, task.manifest.origin)
+        send_mended(task.folder, source.site, shards)
     return MendResult(source, names, damage.tokens, time.monotonic() - begun)
 
 
@@ -179,10 +185,11 @@ def _damaged(task: StoreTask, array: StoredArray) -> list[int]:
     found = []
     for number in range(shard_count(array)):
         try:
-            with ShardReader(task.folder.shard(array, number), array, number) as shard:
+            with open_shard(task.folder, array, number) as shard:
                 shard.verify(again=True)
         except DamagedShardError:
-            found.append(number)
+            if not renew(task.folder, array, number):
+                found.append(number)
     return found
 
 
@@ -259,7 +266,7 @@ def _mend_statistics(task: StoreTask, manifest: SiteManifest) -> None:
     pieces = []
     for number in range(shard_count(array)):
         rows = shard_row_count(array, number)
-        with ShardReader(task.folder.shard(array, number), array, number) as shard:
+        with open_shard(task.folder, array, number) as shard:
             pieces.append(shard.read(empty_rows(array, rows))[:rows])
     values = as_tensor(np.concatenate(pieces), array.dtype).float()
     data = calibration_statistics(values, row_mask(values, calibration.max_norm))
@@ -270,7 +277,7 @@ def _mend_statistics(task: StoreTask, manifest: SiteManifest) -> None:
 
 def _mend_mask(task: StoreTask, manifest: SiteManifest, number: int) -> None:
     train = manifest.train
-    with ShardReader(task.folder.shard(train, number), train, number) as shard:
+    with open_shard(task.folder, train, number) as shard:
         rows = shard.read(empty_rows(train, shard_row_count(train, number)))
     chunks = _chunks(rows[: shard_row_count(train, number)], train.chunk_rows)
     values = np.concatenate([chunk_mask(chunk, manifest.calibration) for chunk in chunks])

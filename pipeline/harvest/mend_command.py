@@ -47,7 +47,7 @@ def _command(workspace: Workspace, config: ModelConfig, source: Source, *, dry_r
         task = open_task(workspace, source.model, config, source.weights)
         manifest = site_manifest(task, source)
         damage = find_damage(task, manifest)
-        names = damage.names(manifest)
+        names = damage.names(manifest, task.manifest.origin)
         print(", ".join(names) if names else "nothing is damaged")
         print(f"mending runs the language model over {damage.tokens:,} tokens")
         return

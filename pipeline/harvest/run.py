@@ -11,6 +11,7 @@ from pipeline.errors import StoreError
 from pipeline.harvest.identity import VERSION, StoreIdentity, store_identity
 from pipeline.launch.config import LaunchConfig
 from pipeline.progress import Progress, Report, silent
+from pipeline.remote.where_named import bring_sources, keep_source
 from pipeline.store.layout import StoreFolder
 from pipeline.store.manifest import SiteManifest, StoreManifest, read_manifest
 from pipeline.study.config import ModelConfig
@@ -66,7 +67,7 @@ def harvest(
     the same, byte for byte; none: this process. Only one process at a time uses the device; others
     wait and then find the work done.
     Raises SiteError for a site the model lacks, StudyError for a token budget beyond the corpus,
-    StoreError where more rows are masked than allowed, DiskFullError.
+    StoreError where more rows are masked than allowed, RemoteError, DiskFullError.
     """
     from pipeline.corpus.pack import pack_corpus
     from pipeline.locks import device_lock
@@ -74,6 +75,7 @@ def harvest(
     corpus = pack_corpus(workspace, model_name, config, report=report)
     identity = store_identity(model_name, config, weights, corpus=corpus)
     folder = _folder(workspace, identity)
+    bring_sources(folder, sites)
     missing = [site for site in dict.fromkeys(sites) if _complete(folder, site) is None]
     owner = f"harvest of {model_name}.{weights}"
 
@@ -95,6 +97,7 @@ def harvest(
     ]
     for result in results:
         _record(workspace, folder, result)
+        keep_source(folder, result.source.site, report)
     return results
 
 
@@ -111,6 +114,7 @@ def harvest_state(
     if corpus is None:
         return "missing"
     folder = _folder(workspace, store_identity(model_name, config, source.weights, corpus=corpus))
+    bring_sources(folder, [source.site])
     manifest = _complete(folder, source.site)
     if manifest is not None:
         return "done" if manifest.masked_share <= config.harvest.max_masked_share else "partial"

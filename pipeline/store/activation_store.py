@@ -12,6 +12,8 @@ import torch
 
 from pipeline.errors import StoreError
 from pipeline.hashing import file_hash
+from pipeline.remote.place import remote_of
+from pipeline.remote.shards import open_shard
 from pipeline.store.batches import LoadedShard, assemble
 from pipeline.store.epoch_order import EpochOrder, Visit
 from pipeline.store.layout import StoreFolder
@@ -220,7 +222,7 @@ class ActivationStore:
     @contextmanager
     def _shard(self, array: StoredArray, number: int) -> Iterator[ShardReader]:
         try:
-            with ShardReader(self.folder.shard(array, number), array, number) as shard:
+            with open_shard(self.folder, array, number) as shard:
                 yield shard
         except DamagedShardError as error:
             raise self._damaged(str(error)) from error
@@ -238,8 +240,9 @@ def site_manifests(
     workspace: Workspace, source: Source
 ) -> Iterator[tuple[StoreFolder, SiteManifest]]:
     """The complete stores of a source, of whatever settings."""
+    remote = remote_of(workspace)
     for root in sorted((workspace.activations / f"{source.model}.{source.weights}").glob("*")):
-        folder = StoreFolder(root)
+        folder = StoreFolder(root, remote)
         manifest = read_manifest(SiteManifest, folder.site_manifest(source.site))
         if manifest is not None:
             yield folder, manifest

@@ -8,6 +8,8 @@ activations/<model>.<weights>/<hash8>/
   store.zarr/calibration/<site>           (n, d)
   manifests/<site>.calibration.json, .statistics.safetensors, .probes.json, .json
   manifests/<site>.gaussian.safetensors   mean and root of the covariance, for weights `gaussian`
+  manifests/<site>.remote.json            that the site lies at the remote place, too
+  manifests/<site>.sending.json           how far it is sent
   parts/<site>/<start>-<stop>.bin         rows of an unfinished harvest
 """
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.hashing import short
+from pipeline.remote.place import Remote, remote_of
 from pipeline.store.manifest import StoredArray
 from pipeline.study.names import Site, Weights
 from pipeline.workspace import Workspace
@@ -27,16 +30,18 @@ _SMALLEST_CHUNK = 256
 
 @dataclass(frozen=True)
 class StoreFolder:
-    """The paths of one store."""
+    """The paths of one store, and the remote place it may lie at as well."""
 
     root: Path
+    remote: Remote | None = None
 
     @classmethod
     def of(
         cls, workspace: Workspace, model: str, weights: Weights, *, store_hash: str
     ) -> StoreFolder:
         """The store of one model, weights variant and harvest in a workspace."""
-        return cls(workspace.activations / f"{model}.{weights}" / short(store_hash))
+        root = workspace.activations / f"{model}.{weights}" / short(store_hash)
+        return cls(root, remote_of(workspace))
 
     @property
     def manifest(self) -> Path:
@@ -76,6 +81,14 @@ class StoreFolder:
     def recorded(self, site: Site) -> Path:
         """There when a site's rows are in the tables."""
         return self.root / "manifests" / f"{site}.recorded.json"
+
+    def kept(self, site: Site) -> Path:
+        """There when the site lies at the remote place, with which one."""
+        return self.root / "manifests" / f"{site}.remote.json"
+
+    def sending(self, site: Site) -> Path:
+        """How far a site is sent to the remote place."""
+        return self.root / "manifests" / f"{site}.sending.json"
 
     def parts(self, site: Site) -> Path:
         """Rows of a site whose harvest is not finished."""

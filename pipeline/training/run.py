@@ -19,6 +19,7 @@ from pipeline.errors import CheckpointError
 from pipeline.launch.config import LaunchConfig, check_launch
 from pipeline.locks import cell_lock, device_lock
 from pipeline.progress import Progress, Report, silent
+from pipeline.remote.where_named import bring_saes, keep_saes
 from pipeline.study.imported import refuse_training
 from pipeline.study.registry import Cell
 from pipeline.training.curve import CurveRow
@@ -73,9 +74,11 @@ def train_cells(
     set of inputs that stand at the same step are trained together on one pass. `stop` is asked at
     every report. `launch` is where they are trained; none: where the first one's study says.
     Raises WorkspaceError where another process trains one of them, StoreError without activations,
-    CheckpointError for a damaged checkpoint, DiskFullError, and TrainingStopped when stopped.
+    CheckpointError for a damaged checkpoint, RemoteError, DiskFullError, and TrainingStopped when
+    stopped.
     """
     runs = identify_all(workspace, cells)
+    bring_saes(workspace, runs)
     missing = _missing(runs)
     if missing:
         with ExitStack() as held:
@@ -88,6 +91,7 @@ def train_cells(
                 where = launch or missing[0].cell.launch
                 check_launch(where, {run.cell.key.recipe: run.cell.recipe for run in missing})
                 _train(workspace, missing, where, report=report, stop=stop, interval=interval)
+    keep_saes(workspace, runs)
     made = {run.name for run in missing}
     return [_result(run, reused=run.name not in made) for run in runs]
 
@@ -102,6 +106,7 @@ def training_state(workspace: Workspace, cell: Cell) -> State:
     if open_corpus(workspace, cell.source.model, cell.model) is None:
         return "missing"
     run = identify(workspace, cell)
+    bring_saes(workspace, [run])
     done = read_done(run.folder, run.sae_hash)
     if done is not None:
         return "diverged" if done.status == "diverged" else "done"

@@ -61,6 +61,7 @@ WORDS = {
     "doctor": ["--json"],
     "ui": ["--port"],
     "gc": ["--dry-run", "--yes", "--older-than", "--json"],
+    "remote": ["url", "--cache-gb", "--json"],
     "completion": ["shell"],
 }
 

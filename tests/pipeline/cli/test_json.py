@@ -46,6 +46,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         (["doctor", "--json"], {"packages", "gpu", "disk_free_gb", "package_index", "slow"}),
         (["gc", "--dry-run", "--json"], {"done", "remove", "forget", "compact"}),
         (["gc", "--yes", "--json", "--older-than", "0"], {"done", "remove"}),
+        (["remote", "--json"], {"url"}),
         (["report", "--json", "--figures", "f"], {"page", "bytes", "saes", "figures"}),
     ],
 )

@@ -1,0 +1,66 @@
+"""`sae remote`: where finished activations and SAEs lie besides this workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.place import workspace_of
+
+if TYPE_CHECKING:
+    from pipeline.remote.place import Remote
+
+
+def command(
+    context: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Argument(help="s3://bucket/prefix or file:///folder; none: show what is set."),
+    ] = None,
+    cache_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Gigabytes of its shards that stay on this disk; 50 where nothing is said."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of text.")
+    ] = False,
+) -> None:
+    """Name an object store for finished activations and SAEs, or show the one that is named."""
+    import json
+
+    from pipeline.errors import RemoteError
+    from pipeline.remote.objects import objects_at
+    from pipeline.remote.place import CACHE_GB, checked_url, remote_of, set_remote
+
+    workspace = workspace_of(context)
+    remote = remote_of(workspace)
+    if url is None and cache_gb is not None and remote is None:
+        raise RemoteError("--cache-gb was given without a URL, and no remote place is named yet.")
+    if url is not None or cache_gb is not None:
+        wanted = checked_url(url or (remote.url if remote else ""))
+        objects_at(wanted)
+        kept = remote.cache_gb if remote else CACHE_GB
+        remote = set_remote(workspace, wanted, cache_gb=kept if cache_gb is None else cache_gb)
+    told = {"url": None} if remote is None else _told(remote)
+    typer.echo(json.dumps(told, indent=2) if as_json else _text(told))
+
+
+def _told(remote: Remote) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from pipeline.remote.contents import contents
+
+    return {"url": remote.url, "cache_gb": remote.cache_gb, **asdict(contents(remote))}
+
+
+def _text(told: dict[str, Any]) -> str:
+    if told["url"] is None:
+        return "no remote place is named: activations and SAEs lie in the workspace alone"
+    here = f"{told['cached_bytes'] / 1e9:.2f} of {told['cache_gb']:g} GB of their shards are here"
+    lines = [told["url"], f"activations  {len(told['sources'])}; {here}"]
+    lines += [f"             {source}" for source in told["sources"]]
+    lines += [f"SAEs         {len(told['saes'])}", *(f"             {sae}" for sae in told["saes"])]
+    return "\n".join(lines)
