@@ -89,6 +89,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--workspace", type=Path)
     given = parser.parse_args()
+    # Steps of 500 rows and 32 latents are too small to share: a second thread only waits, and
+    # beside other work its waiting took 20 to 30 times the CPU time of the steps themselves.
+    torch.set_num_threads(1)
     rates: dict[str, list[float]] = {name: [] for name in RECIPES}
     rows = []
     for seed in range(given.seeds):
