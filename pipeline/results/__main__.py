@@ -2,8 +2,10 @@
 
 docs/experiments.md, docs/claims.md, docs/random-baselines.md and the pictures in docs/results/.
 Not part of `make docs`: their numbers are measured, so they need a workspace with finished studies.
-A study that was not run is said to be so. --costs FILE: lines that `time -f 'NAME wall %e user %U
-sys %S'` wrote of the commands, NAME being a study file's name without its ending.
+What the pages say of studies that the workspace does not have stays as it is, so that each can be
+run in a workspace of its own; a study that never was run is said to be so. --costs FILE: lines that
+`time -f 'NAME wall %e user %U sys %S'` wrote of the commands, NAME being the name of a study file
+or script without its ending.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from pipeline.results.baselines_page import STUDY, baselines_page
 from pipeline.results.claims_page import claims_page
 from pipeline.results.example import ROOT, read_example
 from pipeline.results.experiments_page import examples, experiments_page
-from pipeline.results.made import made, read_costs
+from pipeline.results.kept import sections
+from pipeline.results.made import made, made_by_scripts, read_costs
 from pipeline.workspace import Workspace
+
+PAGES = ("experiments.md", "claims.md", "random-baselines.md")
 
 
 def write(workspace: Workspace, docs: Path, costs: dict[str, str]) -> list[Path]:
@@ -28,14 +33,22 @@ def write(workspace: Workspace, docs: Path, costs: dict[str, str]) -> list[Path]
         | {STUDY}
     )
     there = made(workspace, [read_example(path) for path in sorted(paths)], costs)
-    texts = {
-        "experiments.md": experiments_page(workspace, docs, there),
-        "claims.md": claims_page(workspace, there),
-        "random-baselines.md": baselines_page(workspace, docs, there.get(STUDY)),
-    }
-    for name, text in texts.items():
+    scripts = sorted({claim.study for claim in claims() if not claim.is_study})
+    there |= made_by_scripts(workspace, scripts, costs)
+    before = {name: _text(docs / name) for name in PAGES}
+    experiments, asserted, baselines = before.values()
+    texts = (
+        experiments_page(workspace, docs, there, sections(experiments)),
+        claims_page(workspace, there, sections(asserted)),
+        baselines_page(workspace, docs, there.get(STUDY), baselines),
+    )
+    for name, text in zip(PAGES, texts, strict=True):
         (docs / name).write_text(text, encoding="utf-8")
-    return [docs / name for name in texts]
+    return [docs / name for name in PAGES]
+
+
+def _text(page: Path) -> str:
+    return page.read_text(encoding="utf-8") if page.exists() else ""
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pipeline.catalog.views import quoted
 from pipeline.catalog.warehouse import query
 from pipeline.results import histograms
 from pipeline.results.example import ROOT, read_example
+from pipeline.results.kept import NOT_RUN, RUN
 from pipeline.results.made import Made, saes
 from pipeline.results.markdown import interval, table
 from pipeline.workspace import Workspace
@@ -56,13 +57,18 @@ _SPREADS = {
 }
 
 
-def baselines_page(workspace: Workspace, docs: Path, there: Made | None) -> str:
-    """The page, in Markdown, `there` being what was run; pictures go to `docs`/results."""
+def baselines_page(workspace: Workspace, docs: Path, there: Made | None, before: str) -> str:
+    """The page, in Markdown, `there` being what was run; pictures go to `docs`/results.
+
+    `before`: the page as it stands, which stays where it has results and the workspace has none.
+    """
+    if there is None and RUN in before:
+        return before
     example = read_example(STUDY)
     parts = [_HEAD.strip(), f"**{example.question}**", *example.notes]
     parts.append(f"```\n{example.command}\nsae sql --file {QUESTION}\n```")
     if there is None:
-        return "\n\n".join([*parts, "**Not run** in this workspace."]) + "\n"
+        return "\n\n".join([*parts, NOT_RUN]) + "\n"
     question = (ROOT / QUESTION).read_text(encoding="utf-8")
     measured = table(query(workspace, question).to_pylist())
     recipes = [f"{s}/{r}" for s in example.study.sources() for r in example.study.recipes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from pipeline.catalog.views import quoted
 from pipeline.catalog.warehouse import query
@@ -30,12 +31,18 @@ SELECT file, count(*) AS trained, sum(tokens)::BIGINT AS tokens,
     AS finished
 FROM mine GROUP BY file
 """
+_OF_SCRIPT = """
+SELECT count(*) AS saes, sum(tokens)::BIGINT AS tokens,
+  list(DISTINCT coalesce(c."commit", 'of no clone')) AS commits, max(committed_at) AS finished
+FROM {table} JOIN commits AS c USING (run)
+"""
 
 
 @dataclass(frozen=True)
 class Made:
     """Of a study's `wanted` SAEs: how many exist; training's tokens and wall-clock seconds.
 
+    `seconds`: None where they are not kept, as of a script that writes its numbers alone.
     `finished`: the day (UTC) of the last result. `cost`: wall-clock and CPU seconds of the whole
     command as told to the page, or nothing.
     """
@@ -44,17 +51,20 @@ class Made:
     trained: int
     evaluated: int
     tokens: int
-    seconds: float
+    seconds: float | None
     commits: tuple[str, ...]
     finished: str
     cost: str
 
     def told(self) -> str:
         """All of it in a paragraph."""
+        took = ""
+        if self.seconds is not None:
+            took = f" Training took {self.seconds:,.0f} s of wall clock, many SAEs at once."
         lines = (
             f"**Run**: {self.evaluated} of {self.wanted} SAEs trained and evaluated; "
-            f"{self.tokens:,} training tokens in all. Training took {self.seconds:,.0f} s of wall "
-            f"clock, many SAEs at once.{self.cost} Finished on {self.finished} (UTC) by commit "
+            f"{self.tokens:,} training tokens in all.{took}{self.cost} "
+            f"Finished on {self.finished} (UTC) by commit "
             + ", ".join(f"`{commit}`" for commit in self.commits)
             + "."
         )
@@ -89,6 +99,31 @@ def made(
         for row in query(workspace, _SQL.format(wanted=values)).to_pylist()
         if row["evaluated"]
     }
+
+
+def made_by_scripts(
+    workspace: Workspace, paths: Sequence[str], costs: Mapping[str, str]
+) -> dict[str, Made]:
+    """What there is of each script that writes to the table of its name, by its path.
+
+    It measures its SAEs as it trains them, so that as many are wanted as there are.
+    """
+    found = {}
+    for path in paths:
+        name = PurePath(path).stem
+        (row,) = query(workspace, _OF_SCRIPT.format(table=name)).to_pylist()
+        if row["saes"]:
+            found[path] = Made(
+                wanted=row["saes"],
+                trained=row["saes"],
+                evaluated=row["saes"],
+                tokens=row["tokens"],
+                seconds=None,
+                commits=tuple(sorted(row["commits"])),
+                finished=f"{row['finished']:%Y-%m-%d}",
+                cost=costs.get(name, ""),
+            )
+    return found
 
 
 def saes(study: Study) -> list[str]:
