@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from pydantic import Field
 
+from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.auxiliary_loss import auxk_loss, auxk_width
-from sae_core.config import ActiveLatentsConfig
 from sae_core.loss_terms import Activity, LossTerms
 from sae_core.reconstruction import loss_unit
 from sae_core.sae import Sae

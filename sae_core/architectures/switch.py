@@ -28,8 +28,8 @@ from sae_kernels import linear_topk, sparse_decode
 from torch import nn
 from torch.nn.functional import linear, normalize
 
+from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.code import SparseCode
-from sae_core.config import ActiveLatentsConfig
 from sae_core.draws import generator
 from sae_core.loss_terms import Activity, LossTerms, activity_of
 from sae_core.plain import PlainSae, TopK

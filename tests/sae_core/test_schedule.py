@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.architectures import config_class, names
-from sae_core.config import ActiveLatentsConfig
 from sae_core.schedule import annealed_k, lr_factor, penalty_factor
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee

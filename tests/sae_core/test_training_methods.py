@@ -10,9 +10,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.architectures import config_class, names
 from sae_core.checkpoint import restore_trainee, trainee_to_bytes
-from sae_core.config import ActiveLatentsConfig, SaeConfig
+from sae_core.config import SaeConfig
 from sae_core.engine import train
 from sae_core.toy import Superposition
 from sae_core.trainee import Trainee

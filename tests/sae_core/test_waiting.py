@@ -16,8 +16,9 @@ from sae_kernels import dispatch
 from sae_kernels.launch import recorded
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.architectures import config_class, names
-from sae_core.config import ActiveLatentsConfig, SaeConfig
+from sae_core.config import SaeConfig
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 
