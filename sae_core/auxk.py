@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sae_core.active_latents import ActiveLatentsConfig
 from sae_core.auxiliary_loss import auxk_loss, auxk_width
@@ -27,6 +27,15 @@ class AuxKConfig(ActiveLatentsConfig):
     def looks_at_dead_latents(self) -> bool:
         """Where AuxK is on."""
         return self.auxk_weight > 0
+
+    @model_validator(mode="after")
+    def _dead_latents_fit(self) -> AuxKConfig:
+        if self.k_aux is not None and self.k_aux > self.n_latents:
+            raise ValueError(
+                f"k_aux = {self.k_aux} dead latents of n_latents = {self.n_latents}. Allowed: 1 to "
+                f"{self.n_latents}. Lower k_aux, or leave it out."
+            )
+        return self
 
 
 def with_auxk(

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 CALIBRATED_ROWS = 4096  # one scalar is measured on them: its error is far below 1 %
 LossScale = Literal["none", "dataset_variance", "token_variance", "token_deviation"]
 InputKind = Literal["source", "sites", "dictionary", "token_rows"]
+_OF_RESAMPLING = (
+    "resample_window_share",
+    "resample_window_tokens",
+    "resample_encoder_scale",
+    "resample_warmup_share",
+)
 
 
 class SaeConfig(BaseModel):
@@ -144,6 +157,12 @@ class SaeConfig(BaseModel):
         return ()
 
     @property
+    def idle_settings(self) -> Mapping[str, str]:
+        """Fields that change nothing beside the other ones' values, and why."""
+        idle = {} if self.resample_at else dict.fromkeys(_OF_RESAMPLING, "nothing is resampled")
+        return idle if self.clip is not None else idle | {"clip_by": "nothing is clipped"}
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate at its highest."""
         return self.lr if self.lr is not None else 2e-4 * (2**14 / self.n_latents) ** 0.5
@@ -201,11 +220,28 @@ class SaeConfig(BaseModel):
                 f"have been dead for {self.dead_window} tokens. Allowed: from "
                 f"{self.dead_window / self.tokens:.3g} on. Start later, or lower dead_window_share."
             )
-        if self.resample_warmup_share and not shares:
+        return self
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_answers(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool:
             raise ValueError(
-                f"resample_warmup_share {self.resample_warmup_share} without resample_at. Allowed: "
-                "0 where nothing is resampled. Set resample_at too, or remove it."
+                f"{str(value).lower()} was given. Allowed: no true, false, yes or no here. Give "
+                "the number or name."
             )
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> SaeConfig:
+        for field, why in self.idle_settings.items():
+            value, default = getattr(self, field), type(self).model_fields[field].default
+            if value != default:
+                raise ValueError(
+                    f"{field} {value!r} changes nothing: {why}. Allowed: {default!r}, which is "
+                    f"what it is when left out. Remove {field}."
+                )
         return self
 
     @model_validator(mode="after")

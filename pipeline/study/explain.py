@@ -60,7 +60,7 @@ def _line(model: type[BaseModel], error: Mapping[str, Any], path: tuple[str, ...
         return f"{where} is missing{_meaning(model, error['loc'])}. Add it."
     if cause is not None:
         return f"{where or 'the study'}: {str(cause).rstrip('.')}."
-    given, meaning = _shown(error["input"]), _meaning(model, error["loc"])
+    given, meaning = shown(error["input"]), _meaning(model, error["loc"])
     allowed = _allowed(model, error["loc"]) or _reworded(error["msg"])
     offer = _nearest(error["input"], _choices(model, error["loc"]))
     return f"{where}: {given} was given{meaning}.{offer} Allowed: {allowed}. Mend it."
@@ -89,7 +89,7 @@ def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
     """What a field is, in brackets, from its description; empty when there is nothing."""
     owner = _model_at(model, location[:-1])
     field = owner.model_fields.get(str(location[-1])) if owner and location else None
-    return f" ({field.description.rstrip('.')})" if field and field.description else ""
+    return f" ({field.description.rstrip('. ')})" if field and field.description else ""
 
 
 def _allowed(model: type[BaseModel], location: tuple[Any, ...]) -> str:
@@ -114,8 +114,8 @@ def _schemas(model: type[BaseModel], location: tuple[Any, ...]) -> list[Mapping[
 
 
 def _choice(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(str(value) for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(str(value) for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         inner = _choice(schema.get("items", {}))
         return f"a list, each item {inner}" if inner else ""
@@ -162,6 +162,7 @@ def _joined(parts: tuple[str, ...]) -> str:
     return ".".join(part for part in parts if part)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a study file would have it, cut short where it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StudyError, did_you_mean
-from pipeline.study.explain import validated
-from pipeline.study.imported import IMPORTED, imported_class
+from pipeline.study.explain import shown, validated
+from pipeline.study.imported import IMPORTED, imported_class, origin_of
 from pipeline.study.inputs import check_names
 
 if TYPE_CHECKING:
@@ -42,22 +42,36 @@ def recipe(name: str, fields: Any) -> SaeConfig:
         own = imported_class(own)
     for field in fields:
         if field not in own.model_fields:
-            _refuse_foreign(f"{where}.{field}", str(field), given)
+            _refuse_foreign(where, str(field), given, shown(fields[field]))
     made = validated(own, dict(fields), "", path=(where,))
     check_names(name, made)
+    _check_batch(where, made)
     return made
 
 
-def _refuse_foreign(where: str, field: str, given: str) -> None:
-    """Raises StudyError where other architectures have the field; loads them all."""
+def _check_batch(where: str, made: SaeConfig) -> None:
+    # A budget below the default batch is one step; imported SAEs take none.
+    own = made.batch_size != type(made).model_fields["batch_size"].default
+    if own and made.batch_size > made.tokens and origin_of(made) is None:
+        raise StudyError(
+            f"{where}.batch_size: {made.batch_size} tokens a step are more than the budget, tokens "
+            f"{made.tokens}. Allowed: 1 to {made.tokens}. Lower batch_size or raise tokens."
+        )
+
+
+def _refuse_foreign(where: str, field: str, given: str, value: str) -> None:
+    """Raises StudyError where other architectures have the field, or this one says why not."""
     from sae_core import architectures
 
     configs = {name: architectures.config_class(name) for name in architectures.names()}
     owners = [name for name, config in configs.items() if field in config.model_fields]
-    if owners:
-        why = configs[given].refused.get(field)
-        raise StudyError(
-            f"{where}: architecture {given!r} has no {field!r}{f': {why}' if why else ''}. It is a "
-            "setting of "
-            f"{', '.join(owners)}. Remove it, or choose one of these."
-        )
+    why = configs[given].refused.get(field)
+    if not owners and not why:
+        return
+    reason = f": {why}" if why else ""
+    mend = f"It is a setting of {', '.join(owners)}. " if owners else ""
+    choice = ", or choose one of these" if owners else ""
+    raise StudyError(
+        f"{where}.{field}: {value} was given, and architecture {given!r} has no {field!r}{reason}. "
+        f"{mend}Remove it{choice}."
+    )

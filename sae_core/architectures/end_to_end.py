@@ -16,6 +16,7 @@ order of rows: tokens next to each other are in one batch, which shuffled activa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -53,6 +54,12 @@ class EndToEndConfig(SaeConfig):
         (), description="Sites behind the source's whose activations shall stay as they are."
     )
     later_weight: float = Field(1.0, ge=0, description="α, the weight of the later sites' errors.")
+
+    @property
+    def idle_settings(self) -> Mapping[str, str]:
+        """Without later sites, their weight."""
+        weight = {} if self.later_sites else {"later_weight": "no later_sites are named"}
+        return {**super().idle_settings, **weight}
 
     @property
     def named_inputs(self) -> tuple[str, ...]:

@@ -20,9 +20,11 @@ contribution while training); threshold and inference as in BatchTopK.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
-from typing import Literal
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -47,6 +49,9 @@ _SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)
 class MatryoshkaConfig(BatchSelectionConfig):
     """Matryoshka's configuration."""
 
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"block_size": "blocks of 1 are prefixes 'all', larger ones prefixes 'groups'"}
+    )
     architecture: Literal["matryoshka"] = Field("matryoshka", description="Matryoshka.")
     n_latents: int = Field(ge=2, description="Number of latents f.")
     prefixes: Literal["groups", "sampled", "all"] = Field(
@@ -72,6 +77,12 @@ class MatryoshkaConfig(BatchSelectionConfig):
     combine: Literal["mean", "sum"] = Field(
         "mean", description="Mean or sum of the prefixes' losses; all of them: mean."
     )
+
+    @property
+    def idle_settings(self) -> Mapping[str, str]:
+        """Beside fixed groups, what lengths are drawn by."""
+        drawn = dict.fromkeys(("n_prefixes", "length_power"), "prefixes is 'groups'")
+        return {**super().idle_settings, **(drawn if self.prefixes == "groups" else {})}
 
     @property
     def group_ends(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ and the penalty is ‖a‖_p^p, not the norm ‖a‖_p.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -52,6 +53,12 @@ class ReluConfig(SaeConfig):
         le=1,
         description="Share of the budget over which λ rises from 0 (dictionaries in use: 5 %).",
     )
+
+    @property
+    def idle_settings(self) -> Mapping[str, str]:
+        """Beside L1, the floor of other penalties."""
+        floor = {"lp_floor": "p is 1, whose penalty is linear everywhere"} if self.p == 1 else {}
+        return {**super().idle_settings, **floor}
 
 
 class ReluSae(Sae):

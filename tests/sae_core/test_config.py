@@ -66,6 +66,45 @@ def test_impossible_fields_are_refused(fields):
         topk(**fields)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "fields", "said"),
+    [
+        ("topk", {"k": 4, "resample_encoder_scale": 1.0}, "nothing is resampled. Allowed: 0.2"),
+        ("topk", {"k": 4, "resample_warmup_share": 0.1}, "nothing is resampled. Allowed: 0.0"),
+        ("topk", {"k": 4, "clip": None, "clip_by": "global"}, "nothing is clipped. Allowed: 'row'"),
+        ("matryoshka", {"k": 4, "n_prefixes": 3}, "prefixes is 'groups'. Allowed: 10"),
+        ("relu", {"lp_floor": 0.1}, "p is 1, .* Allowed: 0.01"),
+        ("end_to_end", {"later_weight": 2.0}, "no later_sites are named. Allowed: 1.0"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(architecture, fields, said):
+    config = config_class(architecture)
+    (idle,) = [name for name in fields if name not in ("k", "clip")]
+    with pytest.raises(ValidationError, match=f"{idle} .* changes nothing: {said}.*Remove {idle}"):
+        config(n_latents=64, tokens=1000, **fields)
+    default = config.model_fields[idle].default
+    config(n_latents=64, tokens=1000, **(fields | {idle: default}))
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_may_be_idle_is_a_field_with_a_default(name):
+    fields = config_class(name).model_fields
+    for field in made_with_defaults(name).idle_settings:
+        assert not fields[field].is_required()
+
+
+def made_with_defaults(name):
+    needed = {
+        "k": 4,
+        "write_site": "mlp_out",
+        "sites": ("resid_pre.0", "resid_pre.1"),
+        "dictionary": "topk.s0",
+    }
+    own = config_class(name).model_fields
+    given = {field: value for field, value in needed.items() if field in own}
+    return config_class(name)(n_latents=64, tokens=1000, **given)
+
+
 def test_overlapping_phases_are_refused():
     with pytest.raises(ValidationError, match="overlap"):
         topk(warmup_share=0.6, decay_share=0.6)

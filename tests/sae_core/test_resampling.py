@@ -157,20 +157,19 @@ def test_the_learning_rate_rises_again_after_each():
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"),
+    ("name", "fields", "scale"),
     [
-        ("relu", {"l1": 1.0}),
+        ("relu", {"l1": 1.0}, 0.2),
         # Only the largest fire: rows of a fifth of the others' norm would stay dead.
-        ("topk", {"k": 3, "auxk_weight": 0.0, "resample_encoder_scale": 1.0}),
+        ("topk", {"k": 3, "auxk_weight": 0.0}, 1.0),
     ],
 )
-def test_it_brings_dead_latents_back(name, fields):
+def test_it_brings_dead_latents_back(name, fields, scale):
     """Latents that cannot fire stay dead without resampling, and fire with it."""
     shares, counts = {}, {}
     for at in ((), (0.3, 0.6)):
-        made = config_class(name)(
-            n_latents=64, tokens=300 * 128, batch_size=128, lr=5e-3, resample_at=at, **fields
-        )
+        own = fields | ({"resample_at": at, "resample_encoder_scale": scale} if at else {})
+        made = config_class(name)(n_latents=64, tokens=300 * 128, batch_size=128, lr=5e-3, **own)
         trainee = Trainee(made, name="a", statistics=STATISTICS, seed=0)
         with torch.no_grad():
             trainee.sae.b_enc[:32] = -1000.0
@@ -204,7 +203,7 @@ def test_after_a_divergence_nothing_starts_anew():
         ({"resample_at": (0.5, 0.5)}, "each larger than the one before"),
         ({"resample_at": (0.0,)}, "above 0 and below"),
         ({"resample_at": (1.0,)}, "above 0 and below"),
-        ({"resample_warmup_share": 0.1}, "without resample_at"),
+        ({"resample_warmup_share": 0.1}, "nothing is resampled"),
         (
             {"resample_at": (0.25,), "dead_window_share": 0.4},
             r"before any latent can.*400 tokens. Allowed: from 0.4 on. Start later",

@@ -13,8 +13,8 @@ SMALL = {"n_latents": 64, "tokens": 10_000}
     [
         (
             {"architecture": "relu", "auxk_weight": 0.1},
-            r"recipes.mine.auxk_weight: architecture 'relu' has no 'auxk_weight'. It is a setting "
-            r"of .*topk.*Remove it, or choose",
+            r"recipes.mine.auxk_weight: 0.1 was given, and architecture 'relu' has no "
+            r"'auxk_weight'. It is a setting of .*topk.*Remove it, or choose",
         ),
         ({"architecture": "topk", "k": 4, "l1": 1.0}, "'topk' has no 'l1'.*setting of .*relu"),
         (
@@ -22,6 +22,30 @@ SMALL = {"n_latents": 64, "tokens": 10_000}
             "'switch' has no 'auxk_weight': AuxK picks among .*that the router does not send",
         ),
         ({"architecture": "relu", "l2": 1.0}, "unknown key 'l2'"),
+        (
+            {"architecture": "matryoshka", "k": 4, "block_size": 1},
+            r"recipes.mine.block_size: 1 was given, .*blocks of 1 are prefixes 'all'.*Remove it\.",
+        ),
+        (
+            {"architecture": "topk", "k": 4, "batch_size": 20_000},
+            "recipes.mine.batch_size: 20000 .*budget, tokens 10000. Allowed: 1 to 10000. Lower",
+        ),
+        (
+            {"architecture": "topk", "k": True},
+            "recipes.mine.k: true was given. Allowed: no true, false",
+        ),
+        (
+            {"architecture": "topk", "k": 4, "k_aux": 65},
+            "k_aux = 65 dead latents of n_latents = 64. Allowed: 1 to 64. Lower k_aux",
+        ),
+        (
+            {"architecture": "topk_token_norm", "k": 4, "bias_init": "mean"},
+            'recipes.mine.bias_init: "mean" was given .*Allowed: zero. ',
+        ),
+        (
+            {"architecture": "relu", "dead_window_share": 0},
+            r"dead_window_share: 0 was given \(.*budget unfired\)\. Allowed: a number > 0",
+        ),
         (
             {"architecture": "batch_topk", "k": 4, "micro_batch": 16},
             "recipes.mine: micro_batch 16 .*cannot be processed in parts.*Remove micro_batch",
