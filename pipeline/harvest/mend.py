@@ -18,21 +18,19 @@ from pipeline.harvest.calibrate import (
     stored_calibration,
     write_calibration_shard,
 )
+from pipeline.harvest.damage import batches_of, find_damage
 from pipeline.harvest.forward import Forward
-from pipeline.harvest.gaussian import has_gaussian
 from pipeline.harvest.parts import taking
 from pipeline.harvest.place_rows import chunk_mask, write_mask_shard
 from pipeline.harvest.run import open_task
 from pipeline.harvest.task import StoreTask, write_origin_shard
 from pipeline.harvest.variant_forward import variant_forward
-from pipeline.hashing import file_hash
 from pipeline.progress import Progress, Report, silent
-from pipeline.remote.shards import open_shard, renew
+from pipeline.remote.shards import open_shard
 from pipeline.remote.sources import send_mended
 from pipeline.store.manifest import Shard, SiteManifest, StoredArray, read_manifest
 from pipeline.store.row_mask import row_mask
 from pipeline.store.shard_file import (
-    DamagedShardError,
     empty_rows,
     row_bytes,
     shard_count,
@@ -55,36 +53,6 @@ class MendResult:
     damaged: list[str]
     tokens_run: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Damage:
-    """The damaged shards of a source, by array; `tokens` the language model must run again.
-
-    `gaussian`: whether what the activations are drawn from is damaged.
-    """
-
-    train: list[int]
-    mask: list[int]
-    calibration: list[int]
-    origin: list[int]
-    statistics: bool
-    gaussian: bool
-    tokens: int
-
-    def shards(self, manifest: SiteManifest, origin: StoredArray) -> list[tuple[StoredArray, int]]:
-        """The damaged shards, each with its array."""
-        arrays = (manifest.train, manifest.mask, manifest.calibration.array, origin)
-        numbers = (self.train, self.mask, self.calibration, self.origin)
-        pairs = zip(arrays, numbers, strict=True)
-        return [(array, number) for array, listed in pairs for number in listed]
-
-    def names(self, manifest: SiteManifest, origin: StoredArray) -> list[str]:
-        """What is damaged, as a person calls it."""
-        pairs = self.shards(manifest, origin)
-        others = {"the statistics": self.statistics, "the Gaussian": self.gaussian}
-        shards = [f"shard {number} of {array.name}" for array, number in pairs]
-        return [*shards, *(name for name, damaged in others.items() if damaged)]
 
 
 def mend(
@@ -159,55 +127,6 @@ def site_manifest(task: StoreTask, source: Source) -> SiteManifest:
     return manifest
 
 
-def find_damage(task: StoreTask, manifest: SiteManifest) -> Damage:
-    """Reads every shard of a source and says which are damaged."""
-    calibration = _damaged(task, manifest.calibration.array)
-    site = Site.parse(manifest.calibration.site)
-    statistics, gaussian = task.folder.statistics(site), not has_gaussian(task, site)
-    train = _damaged(task, manifest.train)
-    packed_rows = sum(stop - start for start, stop in _batches(task, manifest.train, train))
-    tokens = packed_rows * task.rows.context
-    if calibration or gaussian:
-        tokens += calibration_rows(task).packed_rows * task.rows.context
-    return Damage(
-        train=train,
-        mask=_damaged(task, manifest.mask),
-        calibration=calibration,
-        origin=_damaged(task, task.manifest.origin),
-        statistics=not statistics.exists()
-        or file_hash(statistics) != manifest.calibration.statistics_sha256,
-        gaussian=gaussian,
-        tokens=tokens,
-    )
-
-
-def _damaged(task: StoreTask, array: StoredArray) -> list[int]:
-    found = []
-    for number in range(shard_count(array)):
-        try:
-            with open_shard(task.folder, array, number) as shard:
-                shard.verify(again=True)
-        except DamagedShardError:
-            if not renew(task.folder, array, number):
-                found.append(number)
-    return found
-
-
-def _batches(task: StoreTask, array: StoredArray, shards: list[int]) -> list[tuple[int, int]]:
-    """The batches that the harvest ran, as packed rows, as far as these shards need them."""
-    needed: set[int] = set()
-    for number in shards:
-        flat = task.rows.flat(task.order.row(_positions(array, number)))
-        needed |= set(np.unique(flat // task.rows.context // task.manifest.batch_rows).tolist())
-    step = task.manifest.batch_rows
-    return [(b * step, min((b + 1) * step, task.rows.packed_rows)) for b in sorted(needed)]
-
-
-def _positions(array: StoredArray, number: int) -> np.ndarray:
-    start = number * array.shard_rows
-    return np.arange(start, start + shard_row_count(array, number))
-
-
 def _groups(task: StoreTask, array: StoredArray, shards: list[int]) -> Iterable[list[int]]:
     """Shards that are mended in one pass, as many as the memory allowed holds."""
     size = row_bytes(array) * min(array.shard_rows, array.rows)
@@ -225,7 +144,7 @@ def _mend_train(
     array = manifest.train
     site = Site.parse(manifest.calibration.site)
     room = {number: empty_rows(array, shard_row_count(array, number)) for number in shards}
-    batches = _batches(task, array, shards)
+    batches = batches_of(task, array, shards)
     for done, (start, stop) in enumerate(batches, 1):
         kept = task.rows.kept(start, stop)
         values = np.empty((len(kept), array.width), numpy_dtype(array.dtype))

@@ -9,7 +9,8 @@ import argparse
 import sys
 
 from pipeline.errors import UserError
-from pipeline.harvest.mend import find_damage, mend, site_manifest
+from pipeline.harvest.damage import find_damage
+from pipeline.harvest.mend import mend, site_manifest
 from pipeline.harvest.run import open_task
 from pipeline.progress import Progress
 from pipeline.study.config import ModelConfig

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from pipeline.errors import StoreError
+from pipeline.harvest.damage import find_damage
 from pipeline.harvest.forward import Forward
-from pipeline.harvest.mend import MendResult, find_damage, mend_source, site_manifest
+from pipeline.harvest.mend import MendResult, mend_source, site_manifest
 from pipeline.harvest.task import StoreTask
 from pipeline.study.names import Site
 from tests.pipeline.harvest.fake_model import (
