@@ -25,7 +25,10 @@ def command(
     def ready(address: str) -> None:
         typer.echo(f"{address}  shows the workspace {workspace.root}; Ctrl-C stops it.")
 
+    def stopping() -> None:
+        typer.echo("\nstopping the UI, its daemon and the runs in its care ...")
+
     typer.echo(f"starting the UI on port {port} ...")
-    code = serve(workspace, port=port, on_ready=ready)
+    code = serve(workspace, port=port, on_ready=ready, on_stopping=stopping)
     if code:
         raise typer.Exit(code)

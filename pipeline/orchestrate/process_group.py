@@ -21,11 +21,8 @@ def stop_group(workspace: Workspace, leader: subprocess.Popen[bytes]) -> list[st
     Without this Dagster leaves its runs working behind the closed UI, where nobody sees them.
     """
     runs = _runs_of(workspace, leader.pid)
-    with open_instance(workspace) as instance:
-        for run_id in runs:
-            run = instance.get_run_by_id(run_id)
-            if run is not None and not run.is_finished:
-                instance.report_run_canceling(run, "The UI is being stopped.")
+    if runs:
+        _mark_canceling(workspace, runs)
     if leader.poll() is None:
         leader.send_signal(signal.SIGTERM)
         try:
@@ -35,6 +32,14 @@ def stop_group(workspace: Workspace, leader: subprocess.Popen[bytes]) -> list[st
             leader.wait()
     _end(leader.pid)
     return runs
+
+
+def _mark_canceling(workspace: Workspace, runs: list[str]) -> None:
+    with open_instance(workspace) as instance:
+        for run_id in runs:
+            run = instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                instance.report_run_canceling(run, "The UI is being stopped.")
 
 
 def _runs_of(workspace: Workspace, group: int) -> list[str]:

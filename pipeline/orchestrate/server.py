@@ -33,16 +33,23 @@ class PortInUseError(UserError):
     """A port that another program listens on."""
 
 
-def serve(workspace: Workspace, *, port: int, on_ready: Callable[[str], None]) -> int:
+def serve(
+    workspace: Workspace,
+    *,
+    port: int,
+    on_ready: Callable[[str], None],
+    on_stopping: Callable[[], None],
+) -> int:
     """Runs web server and daemon until Ctrl-C or SIGTERM; gives the exit code.
 
-    `on_ready` is told the address as soon as it answers. Raises PortInUseError, and
+    `on_ready` is told the address as soon as it answers; `on_stopping` is called when the signal
+    has come, before the servers are ended, which takes seconds. Raises PortInUseError, and
     WorkspaceError where this workspace's UI is open already.
     """
     check_port(port)
     try:
         with cell_lock(workspace, "ui", owner=f"http://{HOST}:{port}"):
-            return _serve(workspace, port, on_ready)
+            return _serve(workspace, port, on_ready, on_stopping)
     except WorkspaceError as error:
         holder = cell_holder(workspace, "ui")
         if holder is None:
@@ -89,7 +96,12 @@ def write_home(workspace: Workspace) -> Path:
     return home
 
 
-def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> int:
+def _serve(
+    workspace: Workspace,
+    port: int,
+    on_ready: Callable[[str], None],
+    on_stopping: Callable[[], None],
+) -> int:
     home = write_home(workspace)
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev"]
     command += ["--workspace", str(home / "workspace.yaml"), "--host", HOST, "--port", str(port)]
@@ -107,6 +119,7 @@ def _serve(workspace: Workspace, port: int, on_ready: Callable[[str], None]) -> 
         on_ready(f"http://{HOST}:{port}")
         return server.wait()
     except KeyboardInterrupt:
+        on_stopping()
         return 0
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

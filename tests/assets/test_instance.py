@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
@@ -133,7 +134,42 @@ def test_a_second_ui_is_told_where_the_first_one_is(workspace: Workspace) -> Non
         cell_lock(workspace, "ui", owner="http://127.0.0.1:3000"),
         pytest.raises(WorkspaceError, match=r"is open already at http://127.0.0.1:3000 \(process"),
     ):
-        serve(workspace, port=port, on_ready=print)
+        serve(workspace, port=port, on_ready=print, on_stopping=print)
+
+
+LISTENS = """
+import socket, sys, time
+with socket.socket() as server:
+    server.bind(("127.0.0.1", int(sys.argv[1])))
+    server.listen()
+    time.sleep(600)
+"""
+
+
+def test_ctrl_c_is_answered_before_the_servers_have_ended(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    servers: list[subprocess.Popen[bytes]] = []
+    told: list[str] = []
+
+    def listening(command: list[str], **place: Any) -> subprocess.Popen[bytes]:
+        servers.append(started([sys.executable, "-c", LISTENS, str(port)], **place))
+        return servers[0]
+
+    def ready(address: str) -> None:
+        told.append(address)
+        signal.raise_signal(signal.SIGINT)
+
+    def stopping() -> None:
+        told.append(f"stopping {servers[0].poll()}")
+
+    monkeypatch.setattr("pipeline.orchestrate.server.started", listening)
+    assert serve(workspace, port=port, on_ready=ready, on_stopping=stopping) == 0
+    assert told == [f"http://127.0.0.1:{port}", "stopping None"]
+    assert servers[0].poll() is not None
 
 
 def test_a_queued_plan_is_a_backfill_of_what_is_missing(
