@@ -1,4 +1,4 @@
-"""Multi-TopK makes the code progressive."""
+"""Multi-TopK makes the code more progressive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pipeline.claims.claim import Claim
 CLAIM = Claim(
     name="progressive_code",
     statement="With a quarter of the latents left, Multi-TopK reconstructs better than TopK.",
-    reference="Gao et al., Scaling and evaluating sparse autoencoders (2024), section 5.3",
+    reference="a stronger reading of Gao et al., Scaling and evaluating sparse autoencoders "
+    "(2024), section 5.3: TopK's code is progressive up to its own k, Multi-TopK's beyond it, too",
     study="examples/experiments/multi_topk.yaml",
     effect="FVU of each token's 4 strongest latents of 16, TopK less Multi-TopK, paired by seed",
     threshold=0.004,

@@ -39,11 +39,11 @@ def claims_page(workspace: Workspace, there: Mapping[str, Made], before: Mapping
             rows[row["claim"]].append(row)
     overview, sections = [], []
     for claim in claims():
-        *defined, asked = definition(claim)
+        stated, *measured, asked = definition(claim)
         if claim.study in there:
             results = _results(rows[claim.name], claim, there[claim.study])
         else:
-            results = kept(before.get(claim.name), [*defined, asked], end=asked)
+            results = kept(before.get(claim.name), [*measured, asked], end=asked)
         overview.append(
             {
                 "claim": f"[{claim.name}](#{claim.name})",
@@ -51,12 +51,12 @@ def claims_page(workspace: Workspace, there: Mapping[str, Made], before: Mapping
                 "verdict": verdict_of(results),
             }
         )
-        sections.append("\n\n".join([f"## {claim.name}", *defined, results, asked]))
+        sections.append("\n\n".join([f"## {claim.name}", stated, *measured, results, asked]))
     return "\n\n".join([_HEAD.strip(), table(overview), *sections]) + "\n"
 
 
 def definition(claim: Claim) -> list[str]:
-    """What is measured: statement, effect and threshold, command, and the query, which ends it."""
+    """The statement; what is measured: effect and threshold, command; and the query."""
     query_ = f"```sql\n{claim.sql.strip()}\n```"
     return [
         f"**{claim.statement}** ({claim.reference})",

@@ -24,8 +24,13 @@ of `examples/experiments/` were run on the embedded model; results of those it d
 they are. Smallest effects and arms were chosen before the studies were run. Differences are paired
 by seed, treated arm less baseline; intervals are Student's 95 % over seeds. `higher` and `lower`:
 the whole interval lies beyond the smallest effect; `no effect of that size`: it lies within it on
-both sides; else `inconclusive`. A verdict is about one small model and the stated budget. Wall
-clock counts what else the machine did. `examples/experiments/verdicts.sql` computes all of it:
+both sides; else `inconclusive`. A verdict is about one small model and the stated budget.
+
+Of `fvu` (share of the variance lost), `dead_train` (share of latents dead at the end of training)
+and `ce_increase_nats` (by how much the language model loses more with the reconstruction) less is
+better; an `l2_ratio` of 1 is no shrinkage. [metrics.md](metrics.md) defines them, the file below
+what it derives from them. Wall clock counts what else the machine did, and matching counts SAEs of
+other studies in the same workspace. `examples/experiments/verdicts.sql` computes all of it:
 
 ```
 sae run examples/experiments/encoder_init.yaml
