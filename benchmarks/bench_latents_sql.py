@@ -8,6 +8,7 @@ from --workspace where an earlier run made it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.catalog.write import write_run
 from pipeline.workspace import Workspace
 
 TARGET = 1.0
+_SAE: dict[str, object] = {column.name: None for column in TABLES["saes"].columns}
 QUESTIONS = {
     "how often latents fire, by SAE": "SELECT sae, avg(firing_frequency) FROM latents GROUP BY sae",
     "the most frequent latents of one SAE": "SELECT latent, firing_frequency FROM latents "
@@ -37,33 +39,68 @@ QUESTIONS = {
 
 
 def filled(workspace: Workspace, n_saes: int, f: int) -> None:
-    """Writes drawn latents of SAEs of five recipes and four sites."""
+    """Writes drawn latents of SAEs of five recipes and four sites, and matches of some of them."""
     draw = np.random.default_rng(0)
-    for number in range(n_saes):
-        told = {
-            "sae": f"m.trained.resid_post.{number % 4}/r{number // 20}.s{number % 20}",
-            "sae_hash": f"{number:064x}",
-            "recipe": f"r{number // 20}",
-        }
-        fires = draw.geometric(1e-3, f) - 1
-        columns = {"latent": np.arange(f), "n_fires": fires, "firing_frequency": fires / 1e5}
-        columns["is_dead_eval"] = fires == 0
-        rows = {
-            column.name: pa.array([told[column.name]] * f)
-            if column.name in told
-            else pa.array(columns.get(column.name, draw.random(f)))
-            if column.type != "VARCHAR"
-            else pa.nulls(f, pa.string())
-            for column in TABLES["latents"].columns
-        }
-        for column in TABLES["latents"].columns:
-            if column.type in ("BIGINT", "BOOLEAN") and column.name not in columns:
-                rows[column.name] = pa.nulls(f, pa.int64())
-        sae = {column.name: None for column in TABLES["saes"].columns} | told
-        write_run(
-            workspace, f"r{number}", {"latents": pa.table(rows), "saes": [sae]}, kind="evaluation"
-        )
+    every = [_told(number) for number in range(n_saes)]
+    for number, told in enumerate(every):
+        rows = {"latents": _latents(draw, told, f), "saes": [_SAE | told]}
+        # The first four seeds of each recipe's first site are matched with the next.
+        if number % 4 == 0 and number % 20 < 16:
+            rows["latent_matches"] = _matches(draw, told, every[number + 4], f)
+        write_run(workspace, f"r{number}", rows, kind="evaluation")
     refresh(workspace)
+
+
+def _told(number: int) -> dict[str, object]:
+    recipe, seed, source = f"r{number // 20}", number % 20 // 4, f"m.trained.resid_post.{number % 4}"
+    sae = f"{source}/{recipe}.s{seed}"
+    digest = hashlib.sha256(sae.encode()).hexdigest()
+    told = {"sae": sae, "sae_hash": digest, "recipe": recipe, "seed": seed, "source": source}
+    return told | {"weights": "trained", "n_latents": 100_000}
+
+
+def _latents(draw: np.random.Generator, told: dict[str, object], f: int) -> pa.Table:
+    fires = draw.geometric(1e-3, f) - 1
+    counts = pa.array(list(draw.geometric(0.1, (1000, 12)))).take(draw.integers(0, 1000, f))
+    known = {
+        "sae": pa.array([told["sae"]] * f),
+        "sae_hash": pa.array([told["sae_hash"]] * f),
+        "evaluation_hash": pa.array([told["sae_hash"]] * f),
+        "latent": np.arange(f),
+        "n_fires": fires,
+        "firing_frequency": fires / 1e5,
+        "is_dead_eval": fires == 0,
+        "is_dead_train": fires == 0,
+        "activation_counts": counts,
+    }
+    return _drawn("latents", known, draw, f)
+
+
+def _matches(
+    draw: np.random.Generator, a: dict[str, object], b: dict[str, object], f: int
+) -> pa.Table:
+    known = {
+        "sae_a": pa.array([a["sae"]] * f),
+        "sae_a_hash": pa.array([a["sae_hash"]] * f),
+        "sae_b": pa.array([b["sae"]] * f),
+        "sae_b_hash": pa.array([b["sae_hash"]] * f),
+        "latent_a": np.arange(f),
+        "width_class": pa.nulls(f, pa.string()),
+    }
+    return _drawn("latent_matches", known, draw, f)
+
+
+def _drawn(name: str, known: dict[str, object], draw: np.random.Generator, f: int) -> pa.Table:
+    """Columns that are not known are drawn: indices of latents, and shares."""
+    drawn = {"BIGINT": lambda: draw.integers(0, f, f), "DOUBLE": lambda: draw.random(f)}
+    return pa.table(
+        {
+            column.name: pa.array(known[column.name])
+            if column.name in known
+            else pa.array(drawn[column.type]())
+            for column in TABLES[name].columns
+        }
+    )
 
 
 def main() -> None:

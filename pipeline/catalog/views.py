@@ -111,27 +111,32 @@ def _newest(root: str, table: Table) -> View:
 
 
 def _newest_of_many(root: str, table: Table) -> View:
-    """The same, the newest run of each key found first: a window would sort every row.
+    """The same, without a look at each row's key: a window would sort every row.
 
-    Parts hold the names of a key as a dictionary, so finding keys takes a small part of reading.
+    Parts hold the names of a key as a dictionary, so finding which there are takes a small part of
+    reading. Rows are held against what does not show, not against what does: mostly that is
+    nothing, and then they pass as they were read, their dictionaries kept for the joins to come.
     """
     key = ", ".join(f'"{name}"' for name in table.key)
     columns = (*table.columns, RUN)
     names = ", ".join(f'rows."{column.name}"' for column in columns)
-    same = " AND ".join(f'rows."{name}" = newest."{name}"' for name in table.key)
+    kept = ", ".join(f'"{name}" := "{name}"' for name in table.key)
+    same = " AND ".join(f'rows."{name}" = hidden."{name}"' for name in table.key)
     sql = f"""
 SELECT {names}
 FROM {_read(root, table.name)} AS rows
-JOIN (
-  SELECT {key}, arg_max(
-    struct_pack(run := found.run, filename := found.filename),
-    struct_pack(at := runs.committed_at, run := found.run)) AS of
-  FROM (SELECT {key}, run, filename FROM {_read(root, table.name)} GROUP BY ALL) AS found
-  JOIN internal.runs AS runs
-    ON found.run = runs.run AND parse_filename(found.filename, true) = runs.part
-  GROUP BY {key}
-) AS newest
-  ON {same} AND rows.run = newest.of.run AND rows.filename = newest.of.filename"""
+ANTI JOIN (
+  SELECT unnest(list(struct_pack({kept}, run := run, filename := filename)), recursive := true)
+  FROM (
+    SELECT {key}, found.run, filename
+    FROM (SELECT {key}, run, filename FROM {_read(root, table.name)} GROUP BY ALL) AS found
+    LEFT JOIN internal.runs AS runs
+      ON found.run = runs.run AND parse_filename(found.filename, true) = runs.part
+    QUALIFY runs.run IS NULL OR row_number() OVER (
+      PARTITION BY {key}, runs.run IS NULL ORDER BY committed_at DESC, found.run DESC) > 1
+  )
+) AS hidden
+  ON {same} AND rows.run = hidden.run AND rows.filename = hidden.filename"""
     return View(table.name, table.comment, _described(columns), sql)
 
 
