@@ -52,7 +52,11 @@ def filled(workspace: Workspace, n_saes: int, f: int) -> None:
 
 
 def _told(number: int) -> dict[str, object]:
-    recipe, seed, source = f"r{number // 20}", number % 20 // 4, f"m.trained.resid_post.{number % 4}"
+    recipe, seed, source = (
+        f"r{number // 20}",
+        number % 20 // 4,
+        f"m.trained.resid_post.{number % 4}",
+    )
     sae = f"{source}/{recipe}.s{seed}"
     digest = hashlib.sha256(sae.encode()).hexdigest()
     told = {"sae": sae, "sae_hash": digest, "recipe": recipe, "seed": seed, "source": source}
