@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ DTYPES = [torch.float32, torch.bfloat16]
 # Relative to the expected value, and absolute as a share of the largest expected value. bfloat16
 # keeps 8 bits: results and gradients are rounded to it once or twice.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1.6e-2}
+_REFERENCE_ENTRIES = 2**27
+_GROWING_WITH_ROWS = ("m", "count")
 
 
 def inputs_of(op: str) -> Any:
@@ -42,10 +45,45 @@ def operation(op: str) -> Any:
     return getattr(importlib.import_module(f"sae_kernels.{op}"), op)
 
 
-def made(op: str, sizes: Mapping[str, int], *, seed: int = 0, zeros: bool = False) -> dict:
-    """One set of inputs on the CPU, in float32."""
-    generator = torch.Generator().manual_seed(seed)
-    return inputs_of(op).make(generator, **sizes, zeros=zeros)
+def made(
+    op: str, sizes: Mapping[str, int], *, seed: int = 0, zeros: bool = False, device: str = "cpu"
+) -> dict:
+    """One set of inputs in float32, drawn on a device: large ones take long on the CPU."""
+    generator = torch.Generator(device).manual_seed(seed)
+    with torch.device(device):
+        return inputs_of(op).make(generator, **sizes, zeros=zeros)
+
+
+def real_sizes(sizes: Mapping[str, int], device: str) -> dict[str, int]:
+    """Sizes that an operation is compiled for, as a test can compare them.
+
+    On a GPU width, latents and k are whole, and there are as many tokens (or rows) as let the
+    reference hold a tensor of a token's f or k·d numbers in 1 GB of float64. In the interpreter
+    all are small shares of themselves: it shows that the same test runs.
+    """
+    if device == "cpu":
+        shares = {"n": 1024, "m": 4096, "count": 4096, "r": 2048} | dict.fromkeys("fg", 1024)
+        shares |= {"d": 128, "w": 128, "k": 8}
+        found = {name: max(1, value // shares.get(name, 1)) for name, value in sizes.items()}
+        return found | {"k": min(found["k"], found["f"])} if "k" in found else found
+    rows = next(name for name in ("n", "r", "f") if name in sizes)
+    of_row = max(
+        sizes.get("f", 1) if rows == "n" else sizes.get("g", 1),
+        sizes.get("k", 1) * sizes.get("d", 1),
+        sizes.get("w", 1),
+    )
+    share = min(1.0, _REFERENCE_ENTRIES / (sizes[rows] * of_row))
+    return dict(sizes) | {
+        name: max(1, int(sizes[name] * share))
+        for name in (rows, *_GROWING_WITH_ROWS)
+        if name in sizes
+    }
+
+
+def longest_sum(sizes: Mapping[str, int]) -> int:
+    """The most terms that one number of a result or a gradient is the sum of."""
+    tokens = sizes.get("n", 1) * max(sizes.get("k", 1), sizes.get("d", 1))
+    return max(tokens, sizes.get("m", 1), sizes.get("count", 1), sizes.get("w", 1))
 
 
 def placed(
@@ -122,8 +160,15 @@ def named(outputs: Any) -> dict[str, torch.Tensor]:
     return {n: torch.as_tensor(o) for n, o in zip(names, outputs, strict=True)}
 
 
-def compare(ours: Mapping[str, torch.Tensor], judge: Mapping[str, torch.Tensor]) -> None:
-    """Every output and gradient equals the judge's: integers exactly, others to the dtype."""
+def compare(
+    ours: Mapping[str, torch.Tensor], judge: Mapping[str, torch.Tensor], *, terms: int = 1
+) -> None:
+    """Every output and gradient equals the judge's: integers exactly, others to the dtype.
+
+    Rounding errors of a sum are a random walk: of `terms` numbers, each below the largest of the
+    result, they stay within 4 standard deviations, 4 · 2^-24 · sqrt(terms) of it in float32.
+    """
+    walk = 4 * 2.0**-24 * math.sqrt(terms)
     assert list(ours) == list(judge)
     for name, found in ours.items():
         expected = judge[name]
@@ -131,7 +176,7 @@ def compare(ours: Mapping[str, torch.Tensor], judge: Mapping[str, torch.Tensor])
         if not found.is_floating_point():
             assert torch.equal(found.cpu(), expected.cpu()), name
             continue
-        share = TOLERANCE[found.dtype]
+        share = max(TOLERANCE[found.dtype], walk)
         largest = float(expected.nan_to_num(0, 0, 0).abs().amax()) if expected.numel() else 0.0
         torch.testing.assert_close(
             found.cpu().double(),

@@ -15,8 +15,10 @@ from tests.kernels.every_kernel import (
     TESTED,
     compare,
     inputs_of,
+    longest_sum,
     made,
     placed,
+    real_sizes,
     run,
     signature,
 )
@@ -28,6 +30,20 @@ EXAMPLES = [
     )
     for op, form in FAST
     for sizes in inputs_of(op).EXAMPLES
+]
+REAL = [
+    pytest.param(
+        op,
+        sizes,
+        device,
+        marks=[pytest.mark.gpu] if device == "cuda" else [],
+        id=f"{op}-{device}-" + "-".join(f"{n}{v}" for n, v in sizes.items()),
+    )
+    for op, form in FAST
+    if form == "fused"
+    for device in ("cpu", "cuda")
+    # The interpreter shows of one size that the test runs.
+    for sizes in inputs_of(op).COMPILED[: None if device == "cuda" else 1]
 ]
 
 
@@ -67,6 +83,20 @@ def test_values_and_every_gradient_equal_the_reference(op, form, sizes, zeros, d
 @pytest.mark.parametrize(("op", "form", "sizes"), [e for e in EXAMPLES if "fused" in e.values])
 def test_half_precision_inputs_give_the_rounded_result(op, form, sizes, device):
     check(op, form, sizes, device, torch.bfloat16, seed=1)
+
+
+@pytest.mark.parametrize(("op", "sizes", "device"), REAL)
+def test_real_sizes_give_what_the_reference_gives_and_the_same_bits_twice(op, sizes, device):
+    sizes = real_sizes(sizes, device)
+    for dtype in DTYPES:
+        drawn = made(op, sizes, seed=2, zeros=dtype is torch.bfloat16, device=device)
+        fixed = getattr(inputs_of(op), "IN_PLACE", ())
+        arguments = placed(drawn, device, dtype, in_place=fixed)
+        first, again = run(op, "fused", arguments), run(op, "fused", arguments)
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        del again
+        judge = run(op, "reference", placed(arguments, device, torch.float64))
+        compare(first, judge, terms=longest_sum(sizes))
 
 
 @pytest.mark.parametrize("device", DEVICES)
