@@ -15,12 +15,14 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from sae_kernels.launch import Launch, recorded
 
 from tests.kernels.every_kernel import inputs_of, placed, run
+from tests.kernels.guessed_sizes import GuessedSizes
 from tests.kernels.whole_steps import launches as whole_steps
 
 # In place of an operation: the training steps of whole_steps.py.
@@ -32,27 +34,38 @@ SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 def launches_of(op: str) -> Iterator[Launch]:
     """Every launch that the operation makes at its real sizes, in each dtype.
 
-    An operation that reads sizes from the device says in its inputs how to walk around that.
+    Where it counts on the device, with a count that is divisible and one that is not.
     """
     inputs = inputs_of(op)
-    walk = getattr(inputs, "walk", partial(run, op, "fused"))
-    for sizes in inputs.COMPILED:
+    dtypes = getattr(inputs, "COMPILED_DTYPES", (torch.bfloat16, torch.float32))
+    for sizes, dtype, odd in product(inputs.COMPILED, dtypes, (False, True)):
         with torch.device("meta"):
             arguments = inputs.make(None, **sizes, zeros=False)
-        for dtype in getattr(inputs, "COMPILED_DTYPES", (torch.bfloat16, torch.float32)):
-            with recorded() as launches:
-                walk(placed(arguments, "meta", dtype))
-            yield from launches
+        with recorded() as launches, GuessedSizes(2**18, odd=odd):
+            run(op, "fused", placed(arguments, "meta", dtype))
+        yield from launches
 
 
-def compiled(launch: Launch, capability: int) -> dict[str, object]:
-    """The assembler's report on one launch, specialised as Triton would at run time."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, make_backend
+class Specialised(NamedTuple):
+    """A launch as Triton would compile it at run time: what decides its machine code."""
+
+    launch: Launch
+    signature: dict[str, str]
+    constants: dict[tuple[int, ...], Any]
+    attributes: dict[tuple[int, ...], Any]
+    options: Any
+
+    @property
+    def key(self) -> str:
+        """Equal for launches of one machine code."""
+        return f"{self.launch.kernel.__module__} {self.launch.kernel.__name__} {self[1:]}"
+
+
+def specialised(launch: Launch, target: Any) -> Specialised:
+    """The types, constants and divisibilities that Triton compiles a launch for."""
+    from triton.compiler import make_backend
     from triton.runtime.jit import create_function_from_signature
 
-    target = GPUTarget("cuda", capability, 32)
     backend = make_backend(target)
     kernel = launch.kernel
     bind = create_function_from_signature(kernel.signature, kernel.params, backend)
@@ -65,22 +78,31 @@ def compiled(launch: Launch, capability: int) -> dict[str, object]:
     options, signature, constants, attributes = kernel._pack_args(
         backend, options, bound, specialization, options
     )
-    source = ASTSource(kernel, signature, constants, attributes)
+    return Specialised(launch, signature, constants, attributes, options)
+
+
+def compiled(made: Specialised, target: Any) -> dict[str, object]:
+    """The assembler's report on one machine code."""
+    import triton
+    from triton.compiler import ASTSource
+
+    kernel = made.launch.kernel
+    source = ASTSource(kernel, made.signature, made.constants, made.attributes)
     triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True
     log = io.StringIO()
     start = time.perf_counter()
     with contextlib.redirect_stdout(log):
-        made = triton.compile(source, target=target, options=options.__dict__)
+        code = triton.compile(source, target=target, options=made.options.__dict__)
     return {
         "kernel": kernel.__name__,
-        "capability": capability,
-        "constants": {name: str(value) for name, value in launch.constants.items()},
-        "warps": launch.num_warps,
+        "capability": target.arch,
+        "constants": {name: str(value) for name, value in made.launch.constants.items()},
+        "warps": made.launch.num_warps,
         "registers": numbers(r"Used (\d+) registers", log.getvalue()),
         "spilled_bytes": numbers(r"(\d+) bytes spill (?:stores|loads)", log.getvalue()),
-        "shared_bytes": made.metadata.shared,
-        "cubin_bytes": len(made.asm["cubin"]),
+        "shared_bytes": code.metadata.shared,
+        "cubin_bytes": len(code.asm["cubin"]),
         "seconds": round(time.perf_counter() - start, 2),
     }
 
@@ -95,21 +117,19 @@ def numbers(pattern: str, text: str) -> int:
 
 def main(capability: int, ops: list[str]) -> None:
     """Prints a line for every distinct machine code of each operation; compiles each once."""
-    known: dict[tuple, dict[str, object]] = {}
+    from triton.backends.compiler import GPUTarget
+
+    target = GPUTarget("cuda", capability, 32)
+    known: dict[str, dict[str, object]] = {}
     for op in ops:
         printed = set()
         for launch in whole_steps() if op == STEPS else launches_of(op):
-            types = [
-                (name, str(a.dtype)) if torch.is_tensor(a) else (name, type(a).__name__)
-                for name, a in launch.arguments.items()
-            ]
-            ints = [(a == 1, a % 16 == 0) for a in launch.arguments.values() if isinstance(a, int)]
-            key = (launch.kernel.__name__, *map(str, (types, ints, launch.constants)), launch[4:])
-            if key not in known:
-                known[key] = compiled(launch, capability)
-            if key not in printed:
-                printed.add(key)
-                print(json.dumps({"op": op} | known[key]), flush=True)
+            made = specialised(launch, target)
+            if made.key not in known:
+                known[made.key] = compiled(made, target)
+            if made.key not in printed:
+                printed.add(made.key)
+                print(json.dumps({"op": op} | known[made.key]), flush=True)
 
 
 if __name__ == "__main__":

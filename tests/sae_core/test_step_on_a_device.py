@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sae_core.architectures import config_class
+from sae_core.config import SaeConfig
 from sae_core.toy import Superposition, statistics_of
 from sae_core.trainee import Trainee
 from tests.kernels.whole_steps import step_launches, trainee_on_meta
@@ -18,10 +19,15 @@ CODE = {"_product", "_largest", "_mend", "_weighted_rows", "_row_dots", "_segmen
 ROWS = {"_norms", "_step"}
 
 
+def config_of(name: str, **fields: object) -> SaeConfig:
+    shared = {"n_latents": 4096, "tokens": 10**6, "batch_size": 128, "k": 8}
+    return config_class(name)(**shared, **fields)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is for Linux alone")
 @pytest.mark.parametrize("auxk_weight", [0.0, 1 / 32])
 def test_a_step_with_auxk_waits_for_nothing_and_runs_in_kernels(auxk_weight):
-    one = trainee_on_meta("topk", k=8, k_aux=32, auxk_weight=auxk_weight)
+    one = trainee_on_meta(config_of("topk", k_aux=32, auxk_weight=auxk_weight), width=64)
     launches = step_launches(one, n=128)
     assert {launch.kernel.__name__ for launch in launches} == CODE | ROWS
     products = [launch for launch in launches if launch.kernel.__name__ == "_product"]
@@ -31,7 +37,7 @@ def test_a_step_with_auxk_waits_for_nothing_and_runs_in_kernels(auxk_weight):
 
 
 def test_a_planted_read_is_found():
-    one = trainee_on_meta("batch_topk", k=8)  # which says that it waits
+    one = trainee_on_meta(config_of("batch_topk"), width=64)  # which says that it waits
     with pytest.raises(Exception, match="meta"):
         one.step(torch.empty(128, 64, device="meta"))
 
@@ -39,9 +45,7 @@ def test_a_planted_read_is_found():
 @pytest.mark.gpu
 @pytest.mark.parametrize("moments", ["float32", "bfloat16"])
 def test_a_step_with_auxk_as_one_cuda_graph_has_the_bits_of_one_launched(moments):
-    config = config_class("topk")(
-        n_latents=4096, tokens=10**6, batch_size=128, k=8, k_aux=32, moments=moments, lr=1e-3
-    )
+    config = config_of("topk", k_aux=32, moments=moments, lr=1e-3)
     x = TOY.sample(128, step=0).cuda()
     pair = []
     for _ in range(2):

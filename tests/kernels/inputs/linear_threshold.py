@@ -6,6 +6,8 @@ import torch
 
 from tests.kernels.layers import GRADIENTS, quarters
 
+__all__ = ["COMPILED", "EXAMPLES", "GRADIENTS", "SIZES", "make"]
+
 SIZES = {
     "n": (1, 3, 33),
     "d": (1, 3, 33),
@@ -23,21 +25,6 @@ COMPILED = tuple(
     for d, f in ((768, 24576), (2304, 65536), (4096, 131072))
     for each in (0, 1)
 )
-
-
-def walk(arguments: dict) -> None:
-    """What the operation launches, without the sizes that it reads from the device."""
-    from sae_kernels.code_fused import uneven_code
-    from sae_kernels.linear_threshold.fused import above_keys
-    from sae_kernels.linear_topk.candidates_fused import Layer
-
-    x, weight, bias = (arguments[name] for name in GRADIENTS)
-    layer = Layer(x, weight, bias, None, None)
-    above_keys(layer, arguments["threshold"], arguments["capacity"])
-    entries = torch.empty(len(x) * 32, dtype=torch.int64, device=x.device)
-    code = uneven_code(entries, entries, len(x), None)
-    code.times(entries.to(x.dtype), weight, None, dtype=x.dtype)
-    code.transposed_times(entries.to(x.dtype), x, n_latents=len(weight), dtype=weight.dtype)
 
 
 def make(
