@@ -151,7 +151,9 @@ def main() -> None:
         return
     wait_briefly()
     figures = [row for name in given.allocators for row in in_own_process(name, given)]
-    print(f"saved {save('topk_step', figures)}")
+    usual = given.contenders == parser.get_default("contenders")
+    name = "topk_step" if usual else "_".join(["topk_step_of", *given.contenders])
+    print(f"saved {save(name, figures)}")
 
 
 if __name__ == "__main__":
