@@ -25,9 +25,6 @@ class BatchSelectionConfig(AuxKConfig):
     """What the configurations share whose batches keep their n·k largest latents."""
 
     needs_whole_batch: ClassVar[str | None] = "a batch keeps the n·k largest of all its entries"
-    waits_in_steps: ClassVar[str | None] = (
-        "how many entries a batch keeps is known to its data alone"
-    )
 
     k: int = Field(ge=1, description="Active latents per token on average.")
     threshold_beta: float = Field(

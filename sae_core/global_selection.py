@@ -36,8 +36,8 @@ def globally_largest(
     As `linear_batch_topk` on the whole: of equal values the earlier token, then the lower latent is
     kept. Columns are this rank's. A rank first offers twice its equal share of candidates; only
     where one of those that it left out could be among the largest do all offer `count`. On the wire
-    are counts of digits, whatever n and f. The host waits for the device. `sort` is shared with
-    what decodes the code, where there is one rank.
+    are counts of digits, whatever n and f. Where there are several ranks the host waits for the
+    device; where there is one, `sort` is shared with what decodes the code.
     """
     if ranks.size == 1:
         return linear_batch_topk(x, weight, bias, count, sort=sort)
@@ -64,7 +64,9 @@ def _offered(
     count: int,
     ranks: Ranks,
 ) -> tuple[RaggedCode, torch.Tensor, torch.Tensor, torch.Tensor]:
-    code = linear_batch_topk(x, weight, bias, offered)
+    made = linear_batch_topk(x, weight, bias, offered)
+    real = made.values != 0
+    code = RaggedCode(made.rows[real], made.columns[real], made.values[real], made.n_rows)
     bits = _ordered_bits(code.values.detach())
     return (code, bits, *ranked(bits, count, ranks))
 

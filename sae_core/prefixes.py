@@ -42,7 +42,8 @@ def prefix_weights(code: RaggedCode, cumulative: torch.Tensor) -> tuple[torch.Te
     i_j < l <= i_{j+1}, with i_{k+1} = f: the weight is C[i_{j+1}] − C[i_j], and C[i_1] alone.
     `cumulative` C (f + 1,), float64: its differences are small beside it.
     """
-    at, whole = cumulative[code.columns], cumulative[-1]
+    whole = cumulative[-1]
+    at = torch.where(code.values == 0, whole, cumulative[code.columns])  # padding weighs nothing
     ends = torch.ones_like(code.rows, dtype=torch.bool)
     ends[:-1] = code.rows[1:] != code.rows[:-1]
     following = torch.where(ends, whole, at.roll(-1))

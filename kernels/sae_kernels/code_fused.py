@@ -69,6 +69,11 @@ def even_code(indices: torch.Tensor, sort: CodeSort | None) -> FusedCode:
 def uneven_code(
     rows: torch.Tensor, columns: torch.Tensor, n_rows: int, sort: CodeSort | None
 ) -> FusedCode:
-    """The code of any number of entries on each token, `rows` ascending."""
+    """The code of any number of entries on each token, `rows` ascending, padding `behind` them."""
     starts = torch.searchsorted(rows, torch.arange(n_rows + 1, device=rows.device))
-    return FusedCode(columns, rows, starts, sort or CodeSort())
+    return FusedCode(columns, rows.clamp(max=n_rows - 1), starts, sort or CodeSort())
+
+
+def behind(rows: torch.Tensor, values: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """The tokens (m,) with padding's behind all tokens, so that no token has to walk along it."""
+    return rows.masked_fill(values == 0, n_rows)

@@ -4,8 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sae_kernels import linear_batch_topk
+from sae_kernels import linear_batch_topk, ragged_decode, ragged_nested_decode_loss
+from sae_kernels.dispatch import using
 from sae_kernels.linear_batch_topk import cpu, reference
+
+from sae_core.prefixes import prefix_weights
+from tests.kernels.every_kernel import HAS_TRITON
 
 SIZES = st.sampled_from([1, 3, 33])
 
@@ -69,12 +73,42 @@ def test_of_equal_values_the_earlier_row_then_the_lower_index_is_kept():
     ]
 
 
-def test_entries_that_are_not_positive_are_never_kept():
-    code = linear_batch_topk(
-        torch.eye(2), torch.tensor([[1.0, -1.0], [0.0, -2.0]]), torch.zeros(2), 4
-    )
-    assert code.rows.tolist() == [0]
-    assert code.columns.tolist() == [0]
+FORMS = ["cpu", "reference", *(["fused"] if HAS_TRITON else [])]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [3, 4, 9])
+def test_entries_that_are_not_positive_are_never_kept(form, count):
+    layer = torch.eye(2), torch.tensor([[1.0, -1.0], [0.0, -2.0]]), torch.zeros(2)
+    with using(form):
+        code = linear_batch_topk(*layer, count)
+    size = min(count, 4)
+    assert code.rows.tolist() == [0] + [1] * (size - 1)
+    assert code.columns.tolist() == [0] * size
+    assert code.values.tolist() == [1.0] + [0.0] * (size - 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_changes_no_result_of_what_takes_the_code(form):
+    """Decoding, nested errors, prefix weights and all gradients: with padding and without."""
+    generator = torch.Generator().manual_seed(0)
+    x, dictionary = (torch.randn(s, 5, generator=generator) for s in (4, 7))
+    layer = (x, torch.randn(7, 5, generator=generator), torch.full((7,), -1.0))
+    outcomes = []
+    with using(form):
+        n_positive = int((linear_batch_topk(*layer, 28).values > 0).sum())
+        assert 3 < n_positive < 20
+        for count in (n_positive, 28):
+            leaves = [t.clone().requires_grad_() for t in (*layer, dictionary)]
+            code = linear_batch_topk(*leaves[:3], count)
+            assert len(code.values) == count
+            weights = prefix_weights(code, torch.linspace(0, 1, 8, dtype=torch.float64))
+            made = ragged_decode(code, leaves[3], torch.ones(5))
+            nested = ragged_nested_decode_loss(x, code, leaves[3], torch.ones(5), *weights)
+            total = made.square().sum() + nested.sum()
+            outcomes.append((made, nested, *torch.autograd.grad(total, leaves)))
+    for plain, padded in zip(*outcomes, strict=True):
+        torch.testing.assert_close(plain, padded)
 
 
 def test_nan_is_kept_so_that_it_shows():

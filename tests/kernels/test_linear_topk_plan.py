@@ -38,11 +38,16 @@ def test_a_tile_with_more_of_the_largest_than_it_keeps_is_mended():
     assert torch.equal(values, judge[1])
 
 
-def test_such_a_tile_is_made_again_for_a_whole_batch():
+@pytest.mark.parametrize("count", [1, 7, 3 * K, 90, 200, 2000])
+@pytest.mark.parametrize("equal", [False, True])
+def test_such_a_tile_is_made_again_for_a_whole_batch(count, equal):
+    layer = crowded()
+    if equal:
+        layer = (torch.ones(3, 1), layer[1].clamp(max=20.0), layer[2])
     with using("fused"):
-        code = linear_batch_topk(*crowded(), 3 * K)
+        code = linear_batch_topk(*layer, count)
     with using("reference"):
-        judge = linear_batch_topk(*crowded(), 3 * K)
+        judge = linear_batch_topk(*layer, count)
     for ours, expected in zip(code, judge, strict=True):
         assert torch.equal(torch.as_tensor(ours), torch.as_tensor(expected))
 

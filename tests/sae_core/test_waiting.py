@@ -127,9 +127,9 @@ def test_no_training_step_waits_for_the_device(name, fields):
             walk(one, name)
 
 
-def test_those_that_wait_are_few_and_say_why():
+def test_those_that_wait_are_few():
     waiting = {name for name in names() if config_class(name).waits_in_steps}
-    assert waiting == {"batch_topk", "matryoshka", "meta_sae", "switch"}
+    assert waiting == {"switch"}
 
 
 WAITS = {

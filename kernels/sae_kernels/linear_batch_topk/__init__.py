@@ -20,7 +20,8 @@ def linear_batch_topk(
     """The `count` largest entries of ReLU(z), z = x·weightᵀ + bias, over all n rows together.
 
     Of equal entries the earlier row, then the lower index, is kept. Entries that are 0 are never
-    kept, so fewer than `count` come back where fewer are > 0. NaN counts as the largest.
+    kept: where fewer than `count` are > 0, the rest of the code is padding, so that its size,
+    min(count, n f), is known without a look at the numbers. NaN counts as the largest.
     `x` (n, d), `weight` (f, d), `bias` (f,), count >= 1. Differentiable in x, weight and bias
     through the kept entries. `sort` shares the code's sort by latent with the
     operations that decode the code. Raises ValueError when shapes or count do not fit.

@@ -11,7 +11,7 @@ from sae_kernels.code_cpu import CpuCode, uneven_code
 from sae_kernels.code_product import KeptOutputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.linear_product import linear_product
-from sae_kernels.ragged import RaggedCode
+from sae_kernels.ragged import RaggedCode, padded_to
 
 _SAMPLE_ENTRIES = 2**17
 
@@ -36,8 +36,9 @@ def _kept(
     flat = linear_product(x, weight, bias).view(-1)
     kept = largest_positive(flat, count)
     rows = kept.div(len(weight), rounding_mode="floor")
-    code = uneven_code(rows, kept - rows * len(weight), len(x), sort)
-    return code, flat[kept]
+    found = RaggedCode(rows, kept - rows * len(weight), flat[kept], len(x))
+    found = padded_to(min(count, len(flat)), found)
+    return uneven_code(found.rows, found.columns, len(x), sort), found.values
 
 
 def largest_positive(flat: torch.Tensor, count: int) -> torch.Tensor:

@@ -2,9 +2,12 @@
 
 Let t be the value that is number `count` among the candidates (0 where there are fewer). The true
 threshold is not below it, for outputs that were left out can only raise it. An output that a tile
-left out is not above the least that the tile kept of its row; so only tiles whose least is >= t
-can hide one of the largest. All outputs of those are made again, and the choice is among both.
-How many entries come out depends on the numbers: this operation waits for the device.
+left out is not above the least that the tile kept of its row; so only tiles all of whose candidates
+are among the `count` largest of them can hide one of the largest. All outputs of those are made
+again, and the choice is among both.
+Nothing waits for the device. Of c candidates a tile, at most count / c tiles can be such ones: as
+many are provided for, and those that are not needed are left at once. Entries are put together by
+searching the numbers 1, 2, ... in the running count of what was chosen.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch
 import triton
 import triton.language as tl
 
-from sae_kernels.code_fused import FusedCode, uneven_code
+from sae_kernels.code_fused import FusedCode, behind, uneven_code
 from sae_kernels.code_product import KeptOutputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.launch import launch
@@ -46,10 +49,15 @@ def _kept(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, count: int, sort: CodeSort | None
 ) -> tuple[FusedCode, torch.Tensor]:
     layer = Layer(x.contiguous(), weight.contiguous(), bias.contiguous(), None, None)
+    count = min(count, len(x) * len(weight))
+    if not count:
+        nothing = torch.empty(0, dtype=torch.int64, device=x.device)
+        return uneven_code(nothing, nothing, len(x), sort), x.new_empty(0)
     places, bits = _largest(layer, batch_plan(layer, count), count)
     rows = places.div(len(weight), rounding_mode="floor")
-    code = uneven_code(rows, places - rows * len(weight), len(x), sort)
-    return code, bits.view(torch.float32).to(x.dtype)
+    columns = places - rows * len(weight)
+    values = bits.view(torch.float32).to(x.dtype)
+    return uneven_code(behind(rows, values, len(x)), columns, len(x), sort), values
 
 
 def batch_plan(layer: Layer, count: int) -> Plan:
@@ -63,7 +71,7 @@ def batch_plan(layer: Layer, count: int) -> Plan:
 def tile_bits(layer: Layer, made: Plan, keys: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
     """Ordered bits (p, tile) of all outputs of the tiles `pairs` (p, 2), rows and tiles.
 
-    0 where an output is not > 0 or is among the tile's candidates already.
+    0 where an output is not > 0 or is among the tile's candidates already, and where a pair is −1.
     """
     bits = torch.empty(len(pairs), made.block_n, dtype=torch.int32, device=keys.device)
     d = layer.x.shape[1]
@@ -88,29 +96,69 @@ def tile_bits(layer: Layer, made: Plan, keys: torch.Tensor, pairs: torch.Tensor)
 
 
 def _largest(layer: Layer, made: Plan, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flat places, ascending, of the `count` largest outputs > 0, and their bits as int32."""
-    f = len(layer.weight)
+    """Flat places (count,), ascending, of the `count` largest outputs > 0, and their bits as int32.
+
+    Where there are fewer the rest has bits 0 and the place of the last row's first output.
+    """
+    n, f = len(layer.x), len(layer.weight)
     keys = candidate_keys(layer, made)
     bits = (keys >> 32).to(torch.int32)
-    least = bits[:, :, -1]
-    floor = _ranked(bits.view(-1), count)
-    rows, tiles, slots = ((bits > 0) & (bits >= floor)).nonzero(as_tuple=True)
-    columns = 0x7FFFFFFF - (keys[rows, tiles, slots] & 0x7FFFFFFF)
-    places, found = rows * f + columns, bits[rows, tiles, slots]
+    # Of equal candidates the one that stands first has the earlier place, within a tile too.
+    chosen = _largest_of(bits.view(-1), count)
+    at, found = _first(chosen, bits.view(-1), count)
+    rows = at.div(made.n_tiles * made.kept, rounding_mode="floor")
+    places = rows * f + 0x7FFFFFFF - (keys.view(-1)[at] & 0x7FFFFFFF)
     if not made.whole:
-        pairs = ((least > 0) & (least >= floor)).nonzero()
-        hidden = tile_bits(layer, made, keys, pairs)
-        which, inner = ((hidden > 0) & (hidden >= floor)).nonzero(as_tuple=True)
-        columns = pairs[which, 1] * made.block_n + inner
-        places = torch.cat([places, pairs[which, 0] * f + columns])
-        found = torch.cat([found, hidden[which, inner]])
-    places, order = places.sort()
-    found = found[order]
-    last = _ranked(found, count)
-    above, equal = found > last, found == last
+        hidden_places, hidden = _hidden(layer, made, keys, chosen, count)
+        last = _ranked(torch.cat([found, hidden]), count)
+        at, hidden = _first(_above(hidden, last, count), hidden, count)
+        places, found = torch.cat([places, hidden_places[at]]), torch.cat([found, hidden])
+        places, order = places.sort()
+        found = found[order]
+        at, found = _first(_largest_of(found, count), found, count)
+        places = places[at]
+    return places.masked_fill(found == 0, (n - 1) * f), found
+
+
+def _hidden(
+    layer: Layer, made: Plan, keys: torch.Tensor, chosen: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat places, ascending, and bits of what tiles left out all of whose candidates are chosen;
+    bits are 0 where there is nothing. `chosen` (n · tiles · kept,): `count` of the candidates."""
+    full = chosen.view(-1, made.kept)[:, -1]
+    tiles, is_there = _first(full, full, max(1, min(count // made.kept, len(full))))
+    rows = tiles.div(made.n_tiles, rounding_mode="floor")
+    pairs = torch.stack([rows, tiles - rows * made.n_tiles], 1)
+    bits = tile_bits(layer, made, keys, torch.where(is_there.unsqueeze(1), pairs, -1))
+    columns = torch.arange(made.block_n, device=bits.device)
+    starts = pairs[:, 0] * len(layer.weight) + pairs[:, 1] * made.block_n
+    return (starts.unsqueeze(1) + columns).view(-1), bits.view(-1)
+
+
+def _largest_of(bits: torch.Tensor, count: int) -> torch.Tensor:
+    """Which are the `count` largest > 0, of equal ones the first."""
+    return _above(bits, _ranked(bits, count), count)
+
+
+def _above(bits: torch.Tensor, last: torch.Tensor, count: int) -> torch.Tensor:
+    """Which are above `last`, and the first of those equal to it, up to `count`; never 0."""
+    above, equal = bits > last, (bits == last) & (bits > 0)
     needed = count - above.sum()
-    kept = above | (equal & (equal.cumsum(0) <= needed))
-    return places[kept], found[kept]
+    return above | (equal & (equal.cumsum(0, dtype=torch.int32) <= needed))
+
+
+def _first(
+    mask: torch.Tensor, values: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the first `size` true entries are, ascending, and the values there.
+
+    Where there are fewer the last place of all, with value 0: nothing is counted by the host.
+    """
+    numbers = torch.arange(1, size + 1, dtype=torch.int32, device=mask.device)
+    at = torch.searchsorted(mask.cumsum(0, dtype=torch.int32), numbers)
+    there = at < len(mask)
+    at = at.clamp(max=len(mask) - 1)
+    return at, values[at].masked_fill(~there, 0)
 
 
 def _ranked(bits: torch.Tensor, rank: int) -> torch.Tensor:
@@ -139,11 +187,14 @@ def _tile_bits(
     row = tl.load(pairs + 2 * pair)
     tile = tl.load(pairs + 2 * pair + 1)
     column = tl.arange(0, BLOCK_N)
-    outputs = tile * BLOCK_N + column
-    valid = outputs < f
-    z = outputs_of_row(x, weight, bias, row, outputs, valid, d, BLOCK_K)
-    found = tl.where(valid, ordered_bits(z), 0)
-    for turn in range(KEPT):
-        known = tl.load(keys + (row * n_tiles + tile) * KEPT + turn)
-        found = tl.where(0x7FFFFFFF - (known & 0x7FFFFFFF) == outputs, 0, found)
-    tl.store(bits + pair * BLOCK_N + column, found)
+    if row < 0:
+        tl.store(bits + pair * BLOCK_N + column, tl.zeros([BLOCK_N], tl.int32))
+    else:
+        outputs = tile * BLOCK_N + column
+        valid = outputs < f
+        z = outputs_of_row(x, weight, bias, row, outputs, valid, d, BLOCK_K)
+        found = tl.where(valid, ordered_bits(z), 0)
+        for turn in range(KEPT):
+            known = tl.load(keys + (row * n_tiles + tile) * KEPT + turn)
+            found = tl.where(0x7FFFFFFF - (known & 0x7FFFFFFF) == outputs, 0, found)
+        tl.store(bits + pair * BLOCK_N + column, found)

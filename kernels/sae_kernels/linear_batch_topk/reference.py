@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sae_kernels.code_sort import CodeSort
-from sae_kernels.ragged import RaggedCode
+from sae_kernels.ragged import RaggedCode, padded_to
 
 
 def linear_batch_topk(
@@ -22,4 +22,5 @@ def linear_batch_topk(
     kept = order[~(flat.detach()[order] <= 0)].sort().values
     n_latents = weight.shape[0]
     rows = kept.div(n_latents, rounding_mode="floor")
-    return RaggedCode(rows, kept - rows * n_latents, flat[kept], x.shape[0])
+    code = RaggedCode(rows, kept - rows * n_latents, flat[kept], x.shape[0])
+    return padded_to(min(count, len(flat)), code)

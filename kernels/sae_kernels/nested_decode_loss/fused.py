@@ -155,7 +155,8 @@ def _walk_back(
     block_d = _block_d(d)
     n_chunks = triton.cdiv(d, block_d)
     d_x = torch.empty_like(last)
-    d_values = torch.empty(n_chunks, m, dtype=torch.float32, device=last.device)
+    # Padding behind the last token's entries is in no walk.
+    d_values = torch.zeros(n_chunks, m, dtype=torch.float32, device=last.device)
     size = _entries_at_once(m, d, n) if pull else max(m, 1)
     d_dictionary = torch.zeros(n_latents, d, device=last.device) if pull else None
     pulled = torch.empty(size, d, device=last.device) if pull else None

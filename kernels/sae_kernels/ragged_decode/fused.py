@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sae_kernels.code_fused import uneven_code
+from sae_kernels.code_fused import behind, uneven_code
 from sae_kernels.code_product import decoded
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.ragged import RaggedCode
@@ -14,5 +14,6 @@ def ragged_decode(
     code: RaggedCode, dictionary: torch.Tensor, bias: torch.Tensor, *, sort: CodeSort | None
 ) -> torch.Tensor:
     """bias + Σ_{j: rows_j = n} values_j · dictionary[columns_j], (n, d)."""
-    entries = uneven_code(code.rows, code.columns, code.n_rows, sort)
+    rows = behind(code.rows, code.values.detach(), code.n_rows)
+    entries = uneven_code(rows, code.columns, code.n_rows, sort)
     return decoded(entries, code.values, dictionary, bias)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from sae_kernels.code_fused import behind
 from sae_kernels.nested_decode_loss.fused import NestedLoss
 from sae_kernels.ragged import RaggedCode
 
@@ -18,7 +19,8 @@ def ragged_nested_decode_loss(
 ) -> torch.Tensor:
     """Σ_j w_nj · ‖e_nj‖², (n,)."""
     tokens = torch.arange(code.n_rows + 1, device=x.device)
-    starts = torch.searchsorted(code.rows.contiguous(), tokens)
+    rows = behind(code.rows, code.values.detach(), code.n_rows)
+    starts = torch.searchsorted(rows.contiguous(), tokens)
     return NestedLoss.apply(
         x, starts, code.columns, code.values, dictionary, bias, weights, bias_weights
     )
