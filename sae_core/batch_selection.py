@@ -25,16 +25,12 @@ class BatchSelectionConfig(AuxKConfig):
     """What the configurations share whose batches keep their n·k largest latents."""
 
     needs_whole_batch: ClassVar[str | None] = "a batch keeps the n·k largest of all its entries"
+    ranks_make_it_whole: ClassVar[bool] = True
 
     k: int = Field(ge=1, description="Active latents per token on average.")
     threshold_beta: float = Field(
         0.999, ge=0, lt=1, description="Decay of the threshold's moving average over batches."
     )
-
-    @property
-    def one_rank_only(self) -> str | None:
-        """None: ranks select from all of their entries together."""
-        return None
 
 
 class BatchSelectionSae(Sae):

@@ -41,6 +41,8 @@ class SaeConfig(BaseModel):
     # be made in bfloat16; none where they can.
     no_resampling: ClassVar[str | None] = None
     needs_whole_batch: ClassVar[str | None] = None
+    # Whether ranks that divide such a batch ask each other for what its loss must know of it.
+    ranks_make_it_whole: ClassVar[bool] = False
     float32_only: ClassVar[str | None] = "its products know no other precision"
     # Settings of other architectures that one may look for here, and why there are none.
     refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -185,7 +187,7 @@ class SaeConfig(BaseModel):
     @property
     def one_rank_only(self) -> str | None:
         """Why a batch cannot be divided among ranks; None where it can."""
-        return self.needs_whole_batch
+        return None if self.ranks_make_it_whole else self.needs_whole_batch
 
     @property
     def resample_window(self) -> int:

@@ -34,8 +34,9 @@ def check_target(config: SaeConfig, penalty: str, target: float | None) -> None:
                 "'target_l0' alone. Remove target_l0, or choose that penalty."
             )
     elif target is None or target > n_latents:
+        given = "without target_l0" if target is None else f"with target_l0 = {target}"
         raise ValueError(
-            f"penalty 'target_l0' with target_l0 = {target}. Allowed: above 0 and at most "
+            f"penalty 'target_l0' {given}. Allowed: above 0 and at most "
             f"n_latents = {n_latents}. Set target_l0 to the wanted active latents per token."
         )
     elif config.micro_batch is not None:

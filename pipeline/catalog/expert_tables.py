@@ -7,7 +7,8 @@ from pipeline.catalog.columns import Table, columns
 _EXPERT_GEOMETRY = Table(
     "expert_geometry",
     "What a mixture of experts learned beside a dense SAE of the same source and seed: duplicates, "
-    "where its router points, and how alike the two codes are.",
+    "where its router points, and how alike the two codes are. A row is made when the later of the "
+    "two is evaluated; of SAEs whose evaluation is older than this table, with their next one.",
     columns(
         "sae_experts v id of the SAE whose latents are divided among experts",
         "sae_experts_hash v its content hash",

@@ -56,6 +56,7 @@ class SwitchConfig(ActiveLatentsConfig):
         "latent made of it does not belong to"
     )
     needs_whole_batch: ClassVar[str | None] = "its load balance multiplies means over a batch"
+    ranks_make_it_whole: ClassVar[bool] = True  # they count together how often experts are chosen
     # One product per group as large as the group: sizes known beforehand would need room for every
     # token in every group, or for twice the tokens where groups are cut into parts.
     waits_in_steps: ClassVar[str | None] = "how many tokens chose each expert decides its products"
@@ -75,11 +76,6 @@ class SwitchConfig(ActiveLatentsConfig):
     def has_experts(self) -> bool:
         """Always."""
         return True
-
-    @property
-    def one_rank_only(self) -> str | None:
-        """None: ranks count together how often each expert is chosen."""
-        return None
 
     @property
     def n_routed(self) -> int:

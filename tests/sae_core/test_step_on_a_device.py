@@ -37,7 +37,7 @@ def test_a_step_with_auxk_waits_for_nothing_and_runs_in_kernels(auxk_weight):
 
 
 def test_a_planted_read_is_found():
-    one = trainee_on_meta(config_of("batch_topk"), width=64)  # which says that it waits
+    one = trainee_on_meta(config_of("switch"), width=64)  # which says that it waits
     with pytest.raises(Exception, match="meta"):
         one.step(torch.empty(128, 64, device="meta"))
 
