@@ -87,7 +87,9 @@ class ToyStore:
         number = start
         while True:
             self._on_batch(number)
-            yield self._sample(batch_size, step=1000 * data_seed + number + 2)
+            bad = self.bad_from is not None and number >= self.bad_from
+            sample = self._sample(batch_size, step=1000 * data_seed + number + 2)
+            yield sample * torch.nan if bad else sample
             number += 1
 
     def _sample(self, n: int, *, step: int) -> torch.Tensor:

@@ -136,6 +136,22 @@ def test_a_diverged_sae_is_told_and_the_others_go_on(
     ).read_bytes()
 
 
+def test_the_last_good_checkpoint_of_a_diverged_sae_is_named_and_there(
+    workspace: Workspace, store: ToyStore
+) -> None:
+    store.bad_from = 13
+    (result,) = train_cells(workspace, [cell("topk")], interval=ALWAYS)
+    done = read_done(result.path, result.sae_hash)
+    assert done is not None
+    assert (done.diverged_at, done.last_good_step) == (13, 13)
+    assert "its last good checkpoint is of step 13" in done.divergence
+    kept = read_checkpoint(result.path, result.sae_hash)
+    assert kept is not None
+    assert kept.standing.step == 13
+    assert all(tensor.isfinite().all() for tensor in kept.state.values())
+    assert kept.curve.rows[-1].step == 13
+
+
 def test_a_truncated_checkpoint_never_starts_over_silently(
     workspace: Workspace, store: ToyStore
 ) -> None:
