@@ -22,7 +22,7 @@ from pipeline.labels import AUTO, is_file, labellers
 from pipeline.launch.config import LaunchConfig, check_launch
 from pipeline.model_shape import known_site_listing
 from pipeline.study.explain import refuse, validated
-from pipeline.study.inputs import check_cycles, check_inputs, check_rows
+from pipeline.study.inputs import check_cycles, check_inputs, check_rows, check_start
 from pipeline.study.names import SaeKey, Site, Source, Weights, check_name
 from pipeline.study.recipes import recipe
 from pipeline.study.variants import UnknownSiteError, parse_sites, parse_weights
@@ -209,10 +209,11 @@ class Study(_Frozen):
     @model_validator(mode="after")
     def _inputs_can_be_made(self) -> Study:
         for source in self.sources():
-            context = self.models[source.model].context
+            model, of = self.models[source.model], source.model
             for name, chosen in self.recipes.items():
                 check_inputs(name, chosen, source)
-                check_rows(name, chosen, model=source.model, context=context)
+                check_rows(name, chosen, model=of, context=model.context)
+                check_start(name, chosen, model=of, rows=model.harvest.calibration_tokens)
         return self
 
     @model_validator(mode="after")

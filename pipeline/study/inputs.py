@@ -67,6 +67,22 @@ def check_rows(name: str, recipe: SaeConfig, *, model: str, context: int) -> Non
         )
 
 
+def check_start(name: str, recipe: SaeConfig, *, model: str, rows: int) -> None:
+    """Raises StudyError for a recipe whose directions start as more rows than are calibrated on.
+
+    `rows` are the calibration split's of the model, at most.
+    """
+    if recipe.inputs == "dictionary" or recipe.dictionary_init != "data":
+        return
+    if recipe.n_latents > rows:
+        raise StudyError(
+            f"recipes.{name}.dictionary_init: 'data' was given, and {recipe.n_latents} latents "
+            f"start as as many rows, but the calibration split of {model!r} has {rows} "
+            f"(harvest.calibration_tokens). Allowed: 'random', or n_latents of at most {rows}. Use "
+            "one of these, or raise harvest.calibration_tokens."
+        )
+
+
 def _behind(site: Site, source: Source) -> Site:
     """The site itself, where what a source's site holds can still change it."""
     same_block = site.layer == source.site.layer and site.kind == "resid_post"

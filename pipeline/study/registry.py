@@ -21,7 +21,7 @@ from pipeline.launch.config import LaunchConfig
 from pipeline.locks import turn
 from pipeline.model_shape import known_site_listing
 from pipeline.study.config import EvaluationConfig, ModelConfig, Study, study_hash
-from pipeline.study.inputs import check_cycles, check_rows, inputs_of
+from pipeline.study.inputs import check_cycles, check_rows, check_start, inputs_of
 from pipeline.study.names import SaeKey, Site, Source
 from pipeline.study.recipes import recipe as recipe_of
 from pipeline.study.variants import UnknownSiteError, parse_site, parse_weights
@@ -134,6 +134,8 @@ class Registry:
         check_cycles(self.recipes)
         recipe, model = self.recipes[key.recipe], self.models[source.model]
         check_rows(key.recipe, recipe, model=source.model, context=model.context)
+        rows = model.harvest.calibration_tokens
+        check_start(key.recipe, recipe, model=source.model, rows=rows)
         wanted = inputs_of(source, recipe).dictionary
         return Cell(
             source=source,

@@ -177,3 +177,18 @@ def test_what_is_trained_through_the_model_is_refused_where_activations_are_draw
     with pytest.raises(StudyError, match="drawn activations have none"):
         inputs_of(Source.parse("pylm.gaussian.resid_pre.2"), made)
     assert inputs_of(Source.parse("pylm.shuffled_text.resid_pre.2"), made).sites == ()
+
+
+@pytest.mark.parametrize(("n_latents", "rows"), [(65, 64), (40_000, None)])
+def test_more_directions_from_data_than_there_are_calibration_rows_are_refused(
+    n_latents: int, rows: int | None
+) -> None:
+    fields = "architecture: relu, tokens: 100000, n_latents"
+    harvest = "" if rows is None else f"harvest: {{calibration_tokens: {rows}}}"
+    where = {"models: {pylm: {}}": f"models: {{pylm: {{{harvest}}}}}"}
+    text = f"{{{fields}: {n_latents}, dictionary_init: data}}"
+    said = error(text, **where)
+    assert "recipes.mine.dictionary_init: 'data' was given" in said
+    assert f"n_latents of at most {rows or 32768}" in said
+    recipe(text.replace("data", "random"), **where)
+    recipe(text.replace(str(n_latents), str(rows or 32768)), **where)
