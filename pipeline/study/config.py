@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,7 +97,7 @@ class ModelConfig(_Frozen):
 
     path: str = Field("embedded", description="'embedded', a local folder, or a hub id")
     revision: str | None = Field(None, description="hub revision; pinned when first resolved")
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="device")
+    device: str = Field("auto", description="where it runs: auto, cpu, mps, cuda or cuda:NUMBER")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="type the model computes in"
     )
@@ -109,6 +110,14 @@ class ModelConfig(_Frozen):
     pretraining_curve: str | None = Field(
         None, description="JSON of (FLOPs, held-out loss), for compute_recovered"
     )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", device):
+            offer = did_you_mean(device, ["auto", "cpu", "mps", "cuda"])
+            refuse(f"{device!r} is not a device. {offer} A GPU's number may follow, as in cuda:1")
+        return device
 
 
 class EvaluationConfig(_Frozen):

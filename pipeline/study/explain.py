@@ -68,7 +68,8 @@ def _line(model: type[BaseModel], error: Mapping[str, Any], path: tuple[str, ...
 
 def _reworded(message: str) -> str:
     text = message.removeprefix("Input should be ").removeprefix("a valid ")
-    return text.replace("dictionary", "mapping of names")
+    text = text.partition(", unable to parse")[0].replace("dictionary", "mapping of names")
+    return "a whole number" if text == "integer" else text
 
 
 def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:

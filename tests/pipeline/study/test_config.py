@@ -137,6 +137,12 @@ def test_a_misspelt_word_is_offered_the_nearest_wherever_a_study_chooses() -> No
         ),
         ("seeds: [0, 2]", "seeds: [0, 0]", ("the seed 0 is given twice", "remove one")),
         ("mlp_out.3", "resid_post.1", ("the site resid_post.1 is given twice",)),
+        ("seeds: [0, 2]", "seeds: [a]", ('seeds.0: "a" was given. Allowed: a whole number. Mend',)),
+        (
+            "pylm:",
+            "pylm:\n    device: cudaa",
+            ("models.pylm.device: 'cudaa' is not a device", "Did you mean 'cuda'?"),
+        ),
         ("random@1", "random@0, random", ("the weights variant random is given twice",)),
         ("random@1", "randm", ("'randm' is not a weights variant", "'random'")),
         ("mlp_out.3", "mlp_uot.3", ("'mlp_uot.3' is not a site", "'mlp_out'")),
