@@ -101,3 +101,16 @@ def test_what_sparsify_saved_and_saelens_misreads_goes_through_here(tmp_path: Pa
     for name, data in lens.files(lens.fitted(plain), About({})).items():
         (tmp_path / name).write_bytes(data)
     close(said(folder), oracles.saelens(tmp_path, rows()))
+
+
+@pytest.mark.parametrize("activation", ["TopK", "ReLU"])
+def test_what_openais_own_code_saved_gives_its_codes(activation: str) -> None:
+    folder = Path(__file__).parent / "recorded_openai" / activation
+    answer = load_file(folder / "answer.safetensors")
+    x, said = answer["x"], (answer["code"], answer["made"])
+    assert (said[0] > 0).any()
+    close(said, oracles.openai(folder, x))
+    module, foreign = format_of(folder), format_of(folder).read(folder)
+    about = json.loads((folder.parent / "about.json").read_text())
+    assert about["package"] == f"{module.PACKAGE} {module.VERSION}"
+    close(said, both(own_sae(foreign, scale=1.3), x))
