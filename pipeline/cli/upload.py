@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import offers
 from pipeline.cli.place import workspace_of
 
 
 def command(
     context: typer.Context,
-    sae: Annotated[str, typer.Argument(help="The SAE: its id, or the path of its folder.")],
+    sae: Annotated[
+        str,
+        typer.Argument(
+            help="The SAE: its id, or the path of its folder.", autocompletion=offers.saes
+        ),
+    ],
     repository: Annotated[str, typer.Argument(help="The repository on the hub, owner/name.")],
     format: Annotated[
         str,

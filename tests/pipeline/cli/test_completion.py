@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from pipeline.cli import offers
@@ -69,13 +71,23 @@ def test_commands_complete(workspace: Workspace) -> None:
     assert asked("sae st", "bash").split() == ["status"]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
-def test_bash_completes_with_the_printed_script(workspace: Workspace, tmp_path: Path) -> None:
-    program = tmp_path / "bin" / "sae"
-    program.parent.mkdir()
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A program `sae` that completes as ours does, and notes what else it is asked."""
+    made = tmp_path / "bin" / "sae"
+    made.parent.mkdir()
     code = "import sys; sys.argv[0] = 'sae'; from pipeline.cli.app import main; main()"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$@"\n')
-    program.chmod(0o755)
+    made.write_text(
+        f'#!/bin/sh\nif [ "$1" = report ] && [ -z "${VARIABLE}" ]; then\n'
+        f'  echo "$*" > "{tmp_path}/asked.new"; mv "{tmp_path}/asked.new" "{tmp_path}/asked"\n'
+        f'else\n  exec {sys.executable} -c "{code}" "$@"\nfi\n'
+    )
+    made.chmod(0o755)
+    return made
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
+def test_bash_completes_with_the_printed_script(workspace: Workspace, program: Path) -> None:
     script = (
         'eval "$(sae completion bash)"; COMP_WORDS=(sae report --study sm); COMP_CWORD=3; '
         'complete -p sae >/dev/null && _sae_completion sae; echo "${COMPREPLY[*]}"'
@@ -89,6 +101,52 @@ def test_bash_completes_with_the_printed_script(workspace: Workspace, tmp_path: 
         check=True,
     )
     assert (done.stdout, done.stderr) == ("small-one\n", "")
+
+
+@pytest.mark.parametrize("command", ["export", "upload"])
+def test_commands_that_take_an_sae_offer_those_there_are(
+    workspace: Workspace, command: str
+) -> None:
+    assert asked(f"sae {command} lm.tr", "bash").split() == [SAE]
+
+
+PRESSED = {
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        'autoload -Uz compinit && compinit -u; eval "$(sae completion zsh)"',
+    ),
+    "fish": (["fish", "--no-config", "-i"], "sae completion fish | source"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shell", PRESSED)
+def test_a_real_shell_completes_at_a_press_of_tab(
+    workspace: Workspace, program: Path, tmp_path: Path, shell: str
+) -> None:
+    (name, *options), first = PRESSED[shell]
+    if shutil.which(name) is None:
+        pytest.skip(f"no {name} on this machine")
+    path = f"{program.parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "TERM": "xterm", "HOME": str(tmp_path)}
+    with pexpect.spawn(name, options, env=env, timeout=120, encoding="utf-8") as terminal:
+        terminal.sendline(f"{first}; touch {tmp_path}/ready")
+        _drain(terminal, until=tmp_path / "ready")
+        terminal.send("sae report --study sm\t")
+        terminal.expect("small-one")
+        terminal.send("\r")
+        _drain(terminal, until=tmp_path / "asked")
+    assert (tmp_path / "asked").read_text().split() == ["report", "--study", "small-one"]
+
+
+def _drain(terminal: pexpect.spawn, *, until: Path) -> None:
+    """Lets the shell write until a file is there."""
+    for _ in range(600):
+        if until.exists():
+            return
+        with suppress(pexpect.TIMEOUT):
+            terminal.expect(".", timeout=0.2)
+    raise AssertionError(f"{until.name} did not come")
 
 
 def test_names_come_from_the_workspace(workspace: Workspace) -> None:
