@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: demo test test-long test-peers gpu lint bench docs site ui setup browser datasets site-tools \
-	ray clean
+	ray s3-server clean
 
 demo: $(STAMP)
 	$(BIN)/sae demo
@@ -23,7 +23,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-long: $(STAMP) browser datasets site-tools ray
+test-long: $(STAMP) browser datasets site-tools ray s3-server
 	$(BIN)/python -m pytest -m "long and not gpu"
 
 test-peers: $(STAMP)
@@ -83,6 +83,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 ray: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt ray
+
+s3-server: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt "moto[s3]" flask flask-cors
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -107,7 +107,8 @@ class Objects:
         with self._telling("", "listing"):
             if self._local and not Path(self._base).is_dir():
                 raise RemoteError(f"{self.url} is no folder here. Make it, or mount the disk.")
-            self._system.get_file_info(fs.FileSelector(self._base, allow_not_found=True))
+            with suppress(FileNotFoundError):  # an empty prefix; a missing bucket is told
+                self._system.get_file_info(fs.FileSelector(self._base))
 
     def _upload(self, file: BinaryIO, name: str) -> None:
         stream = self._system.open_output_stream(name)

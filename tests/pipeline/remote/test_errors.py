@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from pipeline.errors import RemoteError
 from pipeline.remote.objects import objects_at
 from pipeline.remote.place import checked_url, remote_of, set_remote
 from pipeline.workspace import Workspace
-from tests.pipeline.remote.s3_server import make_bucket, s3_server
+from tests.pipeline.remote.s3_server import s3_server
 
 
 @pytest.mark.parametrize(
@@ -73,12 +72,10 @@ def test_a_bucket_that_is_not_there_is_told() -> None:
 @pytest.mark.long
 @pytest.mark.usefixtures("server")
 def test_keys_that_are_refused_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with s3_server(free_requests=1) as address:
+    with s3_server(free_requests=0) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        name = f"bucket-{secrets.token_hex(4)}"
-        make_bucket(address, name)
-        with pytest.raises(RemoteError, match=f"refuses the keys for bucket '{name}'"):
-            objects_at(f"s3://{name}/prefix")
+        with pytest.raises(RemoteError, match="refuses the keys for bucket 'any'"):
+            objects_at("s3://any/prefix")
 
 
 def run(*arguments: str) -> int:
