@@ -10,15 +10,12 @@ import typer
 from pipeline.cli import offers
 from pipeline.cli.place import workspace_of
 
+_SAE = "The SAE: its id, or the path of its folder."
+
 
 def command(
     context: typer.Context,
-    sae: Annotated[
-        str,
-        typer.Argument(
-            help="The SAE: its id, or the path of its folder.", autocompletion=offers.saes
-        ),
-    ],
+    sae: Annotated[str, typer.Argument(help=_SAE, autocompletion=offers.saes)],
     format: Annotated[
         str, typer.Option("--format", help="saelens, dictionary_learning or sparsify.")
     ],

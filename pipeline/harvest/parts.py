@@ -20,13 +20,13 @@ import torch
 from pipeline import atomic
 from pipeline.errors import StoreError
 from pipeline.harvest.forward import Take, kept_rows
+from pipeline.harvest.part_probes import Probe, probed_rows, read_probes, write_probes
 from pipeline.harvest.task import StoreTask
 from pipeline.store.manifest import CalibrationManifest, StoredArray
 from pipeline.store.shard_file import row_bytes, shard_count, shard_row_count
 from pipeline.store.storage_dtype import as_tensor, numpy_dtype, torch_dtype
 from pipeline.study.names import Site
 
-PROBES = 256
 _NAME = re.compile(r"([0-9]{12})-([0-9]{12})\.bin")
 _COPY_BYTES = 1 << 22
 
@@ -98,8 +98,10 @@ class SiteRows:
         self.kept = self.taken = self.parts[-1].stop if self.parts else 0
         self._pending = np.empty((capacity, calibration.width), numpy_dtype(self.array.dtype))
         self._filled = 0
-        self._probed = _probed_rows(task.rows.n)
-        self._probes: list[tuple[int, np.ndarray]] = []
+        self._probed = probed_rows(task.rows.n)
+        self._probes: list[Probe] = []
+        for part in self.parts:
+            self._probes += read_probes(task, part.path, self.array, (part.start, part.stop))
 
     @property
     def is_full(self) -> bool:
@@ -108,7 +110,7 @@ class SiteRows:
         return self._filled + batch > len(self._pending)
 
     @property
-    def probes(self) -> list[tuple[int, np.ndarray]]:
+    def probes(self) -> list[Probe]:
         """A few (row, stored bytes) as the language model gave them, for a later comparison."""
         return self._probes
 
@@ -201,10 +203,13 @@ def write_part(
 ) -> tuple[Path, np.ndarray]:
     """Writes the rows (m, d) of packed rows start..stop as one part; gives its path and `ends`.
 
+    A few of them as they are given are kept beside it.
+
     Raises DiskFullError.
     """
     path = part_path(task, site, span)
     order, ends = dealer.deal(*span)
+    write_probes(task, path, rows, span)
     step = max(1, _COPY_BYTES // row_bytes(array))
     expected = len(rows) * row_bytes(array)
     with atomic.writing_blocks(path, n_bytes=expected) as file:
@@ -232,7 +237,3 @@ def _parts_on_disk(task: StoreTask, site: Site, array: StoredArray, dealer: Deal
         else:
             path.unlink()
     return parts
-
-
-def _probed_rows(n: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, min(n, PROBES)).astype(np.int64))

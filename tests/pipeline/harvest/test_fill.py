@@ -16,6 +16,7 @@ import zarr
 
 from pipeline import atomic
 from pipeline.errors import DiskFullError, StoreError, StudyError
+from pipeline.harvest import fill as fill_module
 from pipeline.harvest import read_rows
 from pipeline.harvest.fill import read_quality
 from pipeline.study.names import Site
@@ -297,6 +298,30 @@ def test_rows_that_the_model_gave_are_found_where_the_order_puts_them(
     wrong = task_in(tmp_path / "wrong")
     fill(wrong, SITES[:1])
     failed = [s.statistic for s in read_quality(wrong.folder, SITES[0]) if not s.passed]
+    assert failed == ["probe_mismatches"]
+
+
+def test_a_resumed_harvest_is_compared_with_what_the_model_gave_before_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = FakeForward()
+    stopped.fail_at = 20
+    with pytest.raises(InterruptedError):
+        fill(task_in(tmp_path), SITES[:1], stopped, part_seconds=0.0)
+    parts = list((tmp_path / "parts").rglob("*.bin"))
+    assert len(parts) > 10
+    data = bytearray(parts[0].read_bytes())
+    data[0::2] = bytes(value ^ 1 for value in data[0::2])
+    parts[0].write_bytes(data)
+    asked: list[int] = []
+    compared = fill_module._mismatches
+    monkeypatch.setattr(
+        fill_module, "_mismatches", lambda *given: asked.append(len(given[2])) or compared(*given)
+    )
+    task = task_in(tmp_path)
+    fill(task, SITES[:1], part_seconds=0.0)
+    assert asked == [256]
+    failed = [s.statistic for s in read_quality(task.folder, SITES[0]) if not s.passed]
     assert failed == ["probe_mismatches"]
 
 

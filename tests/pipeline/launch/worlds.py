@@ -64,7 +64,7 @@ def store_bytes(workspace: Workspace) -> dict[str, str]:
     return {
         path.relative_to(workspace.activations).as_posix(): _digest(path)
         for path in sorted(workspace.activations.rglob("*"))
-        if path.is_file() and "recorded" not in path.name and "probe" not in path.name
+        if path.is_file() and "recorded" not in path.name
     }
 
 
