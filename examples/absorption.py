@@ -4,9 +4,11 @@
 
 Prints, per seed and over all, the share of tokens with a child on which its latent has taken over
 the parent's direction (see `sae_core.absorption`), and the paired differences with a 95 % interval
-of a bootstrap over seeds. Smallest effect that counts, stated beforehand: 0.05. With a workspace
-the numbers go to its table `absorption`, where the claim matryoshka_absorption reads them
-(`sae claims`). Cost: 24 SAEs of 400,000 tokens with 32 latents, no language model.
+of a bootstrap over seeds. Smallest effect that counts, stated beforehand: 0.05. Matryoshka's first
+group has as many latents as there are parents, and k is less than the 3 features that are active
+on average: both make a difference likely to show. With a workspace the numbers go to its table
+`absorption`, where the claim matryoshka_absorption reads them (`sae claims`). Cost: 24 SAEs of
+400,000 tokens with 32 latents, no language model.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ CLAIM = Claim(
     "(2025), arXiv 2503.17547; Chanin et al., A is for Absorption (2024), arXiv 2409.14507",
     study="examples/absorption.py",
     effect="share of tokens with a child feature on which its latent has taken over the parent's "
-    "direction, the other SAE's less Matryoshka's, on the same toy hierarchy, paired by seed",
+    "direction, the other SAE's less Matryoshka's, on the same toy hierarchy, paired by seed; "
+    "Matryoshka's first group has as many latents as there are parents, which is its best case",
     threshold=0.05,
     sql="""
 SELECT 'toy hierarchy' AS source, 'matryoshka against ' || o.recipe AS recipe, m.seed, m.tokens,
