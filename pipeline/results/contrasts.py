@@ -40,4 +40,5 @@ def _draw(axes: Any, metric: str, rows: Sequence[Row]) -> None:
     labels = [f"{r['treated']}\n− {r['baseline']}" for r in reversed(rows)]
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.set_title(f"{metric} ({rows[0]['seeds']} seeds)")
+    axes.locator_params(axis="x", nbins=5)  # more labels would write over each other
     axes.margins(y=0.3)
