@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from sae_kernels import CodeSort, RaggedCode
-from torch.nn.functional import linear
+from sae_kernels import CodeSort, RaggedCode, linear_threshold
 
 from sae_core.auxk import AuxKConfig, with_auxk
 from sae_core.code import SparseCode
@@ -19,6 +18,8 @@ from sae_core.plain import Threshold
 from sae_core.sae import Sae
 from sae_core.threshold import solve_threshold
 from sae_core.training_context import TrainingContext
+
+_ENTRIES = 2**24  # pre-activations whose places are held at once
 
 
 class BatchSelectionConfig(AuxKConfig):
@@ -98,8 +99,12 @@ class BatchSelectionSae(Sae):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[torch.Tensor]) -> None:
-        """Sets θ so that on these activations (n, d) a token has k latents above it on average."""
-        self.threshold.copy_(solve_threshold(self._pre_activations, batches, self.config.k))
+        """Sets θ so that on these activations (n, d) a token has k latents above it on average.
+
+        The entries are made by the operation that encodes: another library's product would round
+        an entry at the threshold to its other side.
+        """
+        self.threshold.copy_(solve_threshold(self._positive_entries, batches, self.config.k))
 
     def rule(self) -> Threshold:
         """θ for every latent, in raw units; raises ValueError before calibration."""
@@ -114,5 +119,13 @@ class BatchSelectionSae(Sae):
                 "from calibration activations. Call calibrate(batches) first."
             )
 
-    def _pre_activations(self, x: torch.Tensor) -> torch.Tensor:
-        return linear(self.centred(x), self.W_enc, self.b_enc)
+    def _positive_entries(self, x: torch.Tensor) -> torch.Tensor:
+        """All pre-activations > 0 of x (n, d), in one line; their places are held of some rows."""
+        zero = self.threshold.new_zeros(())
+        rows = max(1, _ENTRIES // self.n_latents)
+        return torch.cat(
+            [
+                linear_threshold(self.centred(part), self.W_enc, self.b_enc, zero).values
+                for part in x.split(rows)
+            ]
+        )

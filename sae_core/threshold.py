@@ -14,8 +14,9 @@ def solve_threshold(
 ) -> torch.Tensor:
     """The smallest θ >= 0 (0-d) with mean_n |{i: z_ni > θ}| <= k, z = pre_activations(x).
 
-    `batches` of activations (n, d). Exactly k on average where at least k·n entries are positive
-    and none ties with the next. Holds the batches and a few times k·n values, never all of z.
+    `batches` of activations (n, d); of z the entries > 0 are enough, in any shape. Exactly k on
+    average where at least k·n entries are positive and none ties with the next. Holds the batches
+    and a few times k·n values, never all of z.
     Raises ValueError without any rows.
     """
     kept_batches = [batch for batch in batches if len(batch)]

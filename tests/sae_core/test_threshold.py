@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sae_core import batch_selection
 from sae_core.architectures import build, config_class
 from sae_core.initialise import initialise
 from sae_core.threshold import solve_threshold
@@ -49,6 +50,20 @@ def test_calibration_gives_k_latents_on_average_and_before_it_encode_refuses():
         sae.encode(x)
     sae.calibrate(x.split(100))
     assert sae.encode(x).fired.sum() == 3 * 512
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("rows", [2**24, 333, 1])
+def test_calibration_counts_as_encoding_does_to_the_last_bit(seed, rows, monkeypatch):
+    # Of this width and number of latents MKL's and oneDNN's products differ in their last bits.
+    monkeypatch.setattr(batch_selection, "_ENTRIES", rows * 777)
+    toy = Superposition(n_features=200, width=200)
+    sae = build(batch_topk(n_latents=777, k=9), width=200)
+    initialise(sae, statistics_of(toy.sample(512, step=10**6)), seed=seed)
+    x = toy.sample(700, step=seed)
+    sae.calibrate(x.split(300))
+    assert sae.encode(x).fired.sum() == 9 * 700
+    assert sum(sae.encode(part).fired.sum() for part in x.split(77)) == 9 * 700
 
 
 def test_the_training_estimate_is_a_bias_corrected_mean_and_near_the_solution():
