@@ -78,78 +78,96 @@ def layer(d: int, f: int, k: int, device: str) -> Layer:
 
 def kernels(one: Layer) -> dict[str, Work]:
     """Every operation by itself."""
+    return selections(one) | products_of_codes(one) | updates(one) | statistics(one)
+
+
+def selections(one: Layer) -> dict[str, Work]:
+    """Linear layers of whose outputs only the largest, or those above a threshold, are kept."""
     from sae_kernels.linear_threshold.fused import above_keys
     from sae_kernels.linear_topk.candidates_fused import Layer as Outputs
 
-    n, d = one.x.shape
-    f, k = len(one.decoder), one.k
-    rows, dense = 2.0 * n * k * d, 2.0 * n * d
-    encoder, decoder = one.encoder.bfloat16(), one.decoder.bfloat16()
-    latent_bias, bias = one.latent_bias.bfloat16(), one.bias.bfloat16()
+    (n, d), (f, k) = one.x.shape, (len(one.decoder), one.k)
+    encoder, latent_bias = one.encoder.bfloat16(), one.latent_bias.bfloat16()
     mask = torch.arange(f, device=one.x.device) % 4 == 0
-    moments = [torch.zeros_like(one.decoder) for _ in range(2)]
-    after = torch.ones(k + 1, device=one.x.device)
-    count, healthy = torch.ones((), device=one.x.device), torch.ones((), device=one.x.device) > 0
-    product = 2.0 * n * d * f
-    half = [torch.zeros_like(one.decoder, dtype=torch.bfloat16) for _ in range(2)]
     # Outputs of unit rows for normal tokens are normal: above it lie k of them on average.
     level = torch.full((f,), NormalDist().inv_cdf(1 - k / f), device=one.x.device)
     whole = Outputs(one.x, encoder, latent_bias, None, None)
+    tokens, rows, product = 2.0 * n * d, 2.0 * f * d, 2.0 * n * d * f
     return {
-        "linear_threshold, its keys": Work(
-            lambda: above_keys(whole, level, 8 * k), dense + 2.0 * f * d, product
-        ),
-        "firing_statistics, top 5": Work(
-            lambda: firing_statistics(one.indices, one.values, n_latents=f, top=5),
-            10.0 * n * k + 80.0 * f,
-        ),
-        "adam_rows, moments in bfloat16": Work(
-            lambda: adam_rows(
-                one.decoder,
-                one.encoder,
-                *half,
-                factors=None,
-                count=count,
-                healthy=healthy,
-                settings=SETTINGS,
-                unit_rows=True,
-            ),
-            20.0 * f * d,
-        ),
         "linear_topk": Work(
-            lambda: linear_topk(one.x, encoder, latent_bias, k), dense + 2.0 * f * d, product
+            lambda: linear_topk(one.x, encoder, latent_bias, k), tokens + rows, product
         ),
         "linear_masked_topk, 1 in 4": Work(
             lambda: linear_masked_topk(one.x, encoder, latent_bias, mask, d // 2),
-            dense + 0.5 * f * d,
+            tokens + rows / 4,
             product / 4,
         ),
+        "linear_threshold, its keys": Work(
+            lambda: above_keys(whole, level, 8 * k), tokens + rows, product
+        ),
+    }
+
+
+def products_of_codes(one: Layer) -> dict[str, Work]:
+    """Decoding, its loss, and sums by latent: of n·k rows each is read once."""
+    (n, d), f = one.x.shape, len(one.decoder)
+    gathered, tokens = 2.0 * n * one.k * d, 2.0 * n * d
+    decoder, bias = one.decoder.bfloat16(), one.bias.bfloat16()
+    after = torch.ones(one.k + 1, device=one.x.device)
+    return {
         "sparse_decode": Work(
-            lambda: sparse_decode(one.indices, one.values, decoder, bias), rows + dense
+            lambda: sparse_decode(one.indices, one.values, decoder, bias), gathered + tokens
         ),
         "sparse_outer": Work(
-            lambda: sparse_outer(one.indices, one.values, one.x, n_latents=f), rows + 2.0 * f * d
+            lambda: sparse_outer(one.indices, one.values, one.x, n_latents=f),
+            gathered + 2.0 * f * d,
         ),
         "nested_decode_loss": Work(
             lambda: nested_decode_loss(one.x, one.indices, one.values, decoder, bias, after),
-            rows + dense,
+            gathered + tokens,
         ),
-        "adam_rows": Work(
-            lambda: adam_rows(
-                one.decoder,
-                one.encoder,
-                *moments,
-                factors=None,
-                count=count,
-                healthy=healthy,
-                settings=SETTINGS,
-                unit_rows=True,
-            ),
-            28.0 * f * d,
+    }
+
+
+def updates(one: Layer) -> dict[str, Work]:
+    """Adam on one matrix, with moments in float32 and in bfloat16."""
+    return {
+        "adam_rows": Work(update(one, torch.float32), 28.0 * one.decoder.numel()),
+        "adam_rows, moments in bfloat16": Work(
+            update(one, torch.bfloat16), 20.0 * one.decoder.numel()
         ),
-        "fvu": Work(lambda: fvu(one.x, one.x), 2 * dense),
+    }
+
+
+def update(one: Layer, moments: torch.dtype) -> Callable[[], None]:
+    """A step of Adam on the decoder."""
+    mean, square = (torch.zeros_like(one.decoder, dtype=moments) for _ in range(2))
+    count = torch.ones((), device=one.x.device)
+    return lambda: adam_rows(
+        one.decoder,
+        one.encoder,
+        mean,
+        square,
+        factors=None,
+        count=count,
+        healthy=count > 0,
+        settings=SETTINGS,
+        unit_rows=True,
+    )
+
+
+def statistics(one: Layer) -> dict[str, Work]:
+    """What is read off tokens, codes and pre-activations."""
+    f = len(one.decoder)
+    return {
+        "fvu": Work(lambda: fvu(one.x, one.x), 4.0 * one.x.numel()),
         "jumprelu": Work(
-            lambda: jumprelu(one.encoder, one.bias, bandwidth=0.1, to_z=False), 8.0 * f * d
+            lambda: jumprelu(one.encoder, one.bias, bandwidth=0.1, to_z=False),
+            8.0 * one.encoder.numel(),
+        ),
+        "firing_statistics, top 5": Work(
+            lambda: firing_statistics(one.indices, one.values, n_latents=f, top=5),
+            10.0 * one.indices.numel() + 80.0 * f,
         ),
     }
 

@@ -29,6 +29,7 @@ from pipeline.store.layout import StoreFolder
 from pipeline.store.manifest import (
     CalibrationManifest,
     SiteManifest,
+    StoredArray,
     StoreManifest,
     write_manifest,
 )
@@ -44,9 +45,17 @@ SOURCE = Source.parse("bench.trained.resid_post.0")
 def make_store(root: Path, *, shards: int, shuffle: str) -> ActivationStore:
     """A store of random float16 rows."""
     folder = StoreFolder(root)
-    rows = shards * 65536
+    train = written_rows(folder, shards=shards)
+    site, store = manifests(train, shuffle=shuffle)
+    write_manifest(folder.manifest, store)
+    write_manifest(folder.site_manifest(SOURCE.site), site)
+    return ActivationStore(folder, SOURCE, site)
+
+
+def written_rows(folder: StoreFolder, *, shards: int) -> StoredArray:
+    """The rows on disk: shards of one block of numbers, shifted from shard to shard."""
     train = new_array(
-        "train/resid_post.0", rows=rows, width=WIDTH, dtype="float16", shard_rows=65536
+        "train/resid_post.0", rows=shards * 65536, width=WIDTH, dtype="float16", shard_rows=65536
     )
     write_groups(folder)
     write_array(folder, train)
@@ -55,8 +64,12 @@ def make_store(root: Path, *, shards: int, shuffle: str) -> ActivationStore:
         write_shard(folder.shard(train, n), train, (block + np.float16(n) for _ in range(16)))
         for n in range(shard_count(train))
     ]
-    train = train.model_copy(update={"shards": tuple(written)})
-    empty = {"n_nonfinite": 0, "n_high_norm": 0}
+    return train.model_copy(update={"shards": tuple(written)})
+
+
+def manifests(train: StoredArray, *, shuffle: str) -> tuple[SiteManifest, StoreManifest]:
+    """What a reader asks of a harvest, and made-up values for the rest."""
+    empty, shared = {"n_nonfinite": 0, "n_high_norm": 0}, {"store_hash": "s"}
     calibration = CalibrationManifest(
         site="resid_post.0",
         width=WIDTH,
@@ -67,14 +80,13 @@ def make_store(root: Path, *, shards: int, shuffle: str) -> ActivationStore:
         array=train,
         **empty,
     )
-    shared = {"store_hash": "s"}
     site = SiteManifest(
         source=str(SOURCE),
         source_hash="h",
         calibration=calibration,
         train=train,
         mask=train,
-        tokens_run=rows,
+        tokens_run=train.rows,
         seconds=1.0,
         **shared,
         **empty,
@@ -84,7 +96,7 @@ def make_store(root: Path, *, shards: int, shuffle: str) -> ActivationStore:
         weights="trained",
         corpus_hash="c",
         model_hash="m",
-        n_rows=rows,
+        n_rows=train.rows,
         context=1,
         batch_rows=1,
         shuffle=shuffle,
@@ -92,9 +104,7 @@ def make_store(root: Path, *, shards: int, shuffle: str) -> ActivationStore:
         origin=train,
         **shared,
     )
-    write_manifest(folder.manifest, store)
-    write_manifest(folder.site_manifest(SOURCE.site), site)
-    return ActivationStore(folder, SOURCE, site)
+    return site, store
 
 
 def raw(store: ActivationStore) -> Callable[[], None]:

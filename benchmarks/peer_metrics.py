@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.evaluation.run import evaluate_cells
@@ -17,7 +18,7 @@ from pipeline.harvest.run import harvest, source_hash
 from pipeline.load_sae import load
 from pipeline.store.activation_store import ActivationStore
 from pipeline.study.config import parse_study
-from pipeline.study.names import SaeKey
+from pipeline.study.names import SaeKey, Source
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 from tests.pipeline.exchange.some_saes import both
@@ -62,6 +63,30 @@ def compared_metrics(work: Path, train: Callable[[], None]) -> Metrics:
     reconstructions of the held-out rows, and work/their-metrics.json.
     """
     workspace = Workspace.open(work / "workspace")
+    registry, source, held_out = activations(work, workspace)
+    train()
+    arrival = read_arrival(registry, located(str(work / "trained")), source, name="saelens")
+    cell, _ = take_in(workspace, arrival)
+    (result,) = evaluate_cells(workspace, [cell])
+    theirs = json.loads((work / "their-metrics.json").read_text())
+    (path,) = (workspace.saes / cell.sae_id).iterdir()
+    code, made = both(load(path), held_out)
+    ours = {name: metric.value for name, metric in result.metrics.items()}
+    table, worst = differences(theirs, ours)
+    lines = [
+        f"BatchTopK of 128 latents, k 8, trained by SAELens's trainer on 32,768 rows of "
+        f"{source}; {len(held_out):,} held-out tokens.",
+        answers(load_file(work / "trained-answer.safetensors"), code, made, held_out),
+        "",
+        *table,
+        "",
+        legacy(theirs, ours, held_out, made),
+    ]
+    return Metrics(lines, agree=worst <= TOLERANCE)
+
+
+def activations(work: Path, workspace: Workspace) -> tuple[Registry, Source, torch.Tensor]:
+    """A harvest's rows and held-out rows, written for the other package; the latter given back."""
     study = parse_study(STUDY, "peers")
     register(workspace, study, yaml_text=STUDY)
     registry, (source,) = Registry.load(workspace), study.sources()
@@ -74,39 +99,43 @@ def compared_metrics(work: Path, train: Callable[[], None]) -> Metrics:
         {"train": rows.float().contiguous(), "held_out": held_out},
         work / "activations.safetensors",
     )
-    train()
-    arrival = read_arrival(registry, located(str(work / "trained")), source, name="saelens")
-    cell, _ = take_in(workspace, arrival)
-    (result,) = evaluate_cells(workspace, [cell])
-    theirs = json.loads((work / "their-metrics.json").read_text())
-    said = load_file(work / "trained-answer.safetensors")
-    (path,) = (workspace.saes / cell.sae_id).iterdir()
-    code, made = both(load(path), held_out)
+    return registry, source, held_out
+
+
+def answers(
+    said: dict[str, torch.Tensor], code: torch.Tensor, made: torch.Tensor, held_out: torch.Tensor
+) -> str:
+    """How far the code and the reconstructions there are from those here."""
     unlike = (said["code"] > 0) ^ (code > 0)
     off = float((said["made"] - made)[~unlike.any(1)].abs().max())
-    lines = [
-        f"BatchTopK of 128 latents, k 8, trained by SAELens's trainer on 32,768 rows of "
-        f"{source}; {len(held_out):,} held-out tokens.",
+    return (
         f"Of {int((code > 0).sum())} active latents {int(unlike.sum())} are active in one of the "
         f"two alone; the other tokens' reconstructions differ by at most {off:.1e}, where "
-        f"entries are up to {float(held_out.abs().max()):.0f}.",
-        "",
-        "| metric | there | here | relative difference |",
-        "| --- | --- | --- | --- |",
-    ]
+        f"entries are up to {float(held_out.abs().max()):.0f}."
+    )
+
+
+def differences(theirs: dict[str, float], ours: dict[str, float]) -> tuple[list[str], float]:
+    """A table of the metrics that are defined alike, and the largest relative difference."""
+    lines = ["| metric | there | here | relative difference |", "| --- | --- | --- | --- |"]
     worst = 0.0
     for their_name, name in SAME.items():
-        a, b = theirs[their_name], result.metrics[name].value
+        a, b = theirs[their_name], ours[name]
         difference = abs(a - b) / abs(a)
         worst = max(worst, difference)
         lines.append(f"| {their_name} = {name} | {a:.7g} | {b:.7g} | {difference:.1e} |")
-    legacy = (theirs["explained_variance_legacy"], result.metrics["ev_legacy"].value)
+    return lines, worst
+
+
+def legacy(
+    theirs: dict[str, float], ours: dict[str, float], held_out: torch.Tensor, made: torch.Tensor
+) -> str:
+    """Why one metric of the same name differs, and what it is by the other definition."""
     x, error = held_out.double(), (held_out - made).double()
     again = float(1 - (error.square().sum(1) / (x - x.mean(0)).square().sum(1)).mean())
-    lines += [
-        "",
-        f"Their explained_variance_legacy, {legacy[0]:.4f}, is not our ev_legacy, {legacy[1]:.4f}: "
-        "a mean of ratios to each token's distance from the batch's own mean there, from the "
-        f"source's mean here. With the batch's mean it is {again:.4f} here, too.",
-    ]
-    return Metrics(lines, agree=worst <= TOLERANCE)
+    return (
+        f"Their explained_variance_legacy, {theirs['explained_variance_legacy']:.4f}, is not our "
+        f"ev_legacy, {ours['ev_legacy']:.4f}: a mean of ratios to each token's distance from the "
+        "batch's own mean there, from the source's mean here. With the batch's mean it is "
+        f"{again:.4f} here, too."
+    )
