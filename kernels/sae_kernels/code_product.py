@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sae_kernels.ragged import RaggedCode
+
 
 class Code(Protocol):
     """The places of a code's entries and, for values there, what is made of them."""
@@ -143,3 +145,14 @@ class KeptOutputs(torch.autograd.Function):
             )
             d_bias = d_bias.to(ctx.bias_dtype)
         return d_x, d_weight, d_bias, None
+
+
+def ragged_outputs(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    choose: Callable[..., tuple[Any, torch.Tensor]],
+) -> RaggedCode:
+    """`KeptOutputs` where any number of outputs is kept of each row: their code."""
+    code, values = KeptOutputs.apply(x, weight, bias, choose)
+    return RaggedCode(code.rows, code.latents, values, len(x))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sae_kernels.code_cpu import CpuCode, uneven_code
-from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_product import ragged_outputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.linear_product import linear_product
 from sae_kernels.ragged import RaggedCode, padded_to
@@ -25,9 +25,7 @@ def linear_batch_topk(
     sort: CodeSort | None,
 ) -> RaggedCode:
     """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    choose = partial(_kept, count=count, sort=sort)
-    code, values = KeptOutputs.apply(x, weight, bias, choose)
-    return RaggedCode(code.rows, code.latents, values, len(x))
+    return ragged_outputs(x, weight, bias, partial(_kept, count=count, sort=sort))
 
 
 def _kept(

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from sae_kernels.code_fused import FusedCode, behind, uneven_code
-from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_product import ragged_outputs
 from sae_kernels.code_sort import CodeSort
 from sae_kernels.launch import launch
 from sae_kernels.linear_topk.candidates_fused import Layer, Plan, candidate_keys, ordered_bits
@@ -40,9 +40,7 @@ def linear_batch_topk(
     sort: CodeSort | None,
 ) -> RaggedCode:
     """The `count` largest entries > 0 of x·weightᵀ + bias over the whole batch."""
-    choose = partial(_kept, count=count, sort=sort)
-    code, values = KeptOutputs.apply(x, weight, bias, choose)
-    return RaggedCode(code.rows, code.latents, values, len(x))
+    return ragged_outputs(x, weight, bias, partial(_kept, count=count, sort=sort))
 
 
 def _kept(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sae_kernels.code_cpu import CpuCode, uneven_code
-from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_product import ragged_outputs
 from sae_kernels.linear_product import linear_product, row_blocks
 from sae_kernels.ragged import RaggedCode
 
@@ -22,9 +22,7 @@ def linear_threshold(
     capacity: int,
 ) -> RaggedCode:
     """The entries of x·weightᵀ + bias that are > 0 and > the threshold."""
-    choose = partial(_above, threshold=threshold.clamp(min=0))
-    code, values = KeptOutputs.apply(x, weight, bias, choose)
-    return RaggedCode(code.rows, code.latents, values, len(x))
+    return ragged_outputs(x, weight, bias, partial(_above, threshold=threshold.clamp(min=0)))
 
 
 def _above(

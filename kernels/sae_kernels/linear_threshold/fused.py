@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 
 from sae_kernels.code_fused import FusedCode, uneven_code
-from sae_kernels.code_product import KeptOutputs
+from sae_kernels.code_product import ragged_outputs
 from sae_kernels.launch import launch
 from sae_kernels.linear_topk.candidates_fused import Layer
 from sae_kernels.ragged import RaggedCode
@@ -37,9 +37,7 @@ def linear_threshold(
     capacity: int,
 ) -> RaggedCode:
     """The entries of x·weightᵀ + bias that are > 0 and > the threshold."""
-    choose = partial(_above, threshold=threshold, capacity=capacity)
-    code, values = KeptOutputs.apply(x, weight, bias, choose)
-    return RaggedCode(code.rows, code.latents, values, len(x))
+    return ragged_outputs(x, weight, bias, partial(_above, threshold=threshold, capacity=capacity))
 
 
 def _above(

@@ -1,38 +1,22 @@
-"""Inputs of ragged_nested_decode_loss."""
+"""Inputs of ragged_nested_decode_loss: those of ragged_decode, a target and weights."""
 
 from __future__ import annotations
 
 import torch
-from sae_kernels import RaggedCode
 
-GRADIENTS = ("x", "code.values", "dictionary", "bias")
-SIZES = {"n": (1, 3, 33), "m": (0, 1, 3, 33, 99), "d": (1, 3, 33), "f": (1, 3, 33)}
-EXAMPLES = (
-    {"n": 7, "m": 0, "d": 5, "f": 7},
-    {"n": 3, "m": 9, "d": 4096, "f": 5},
-    {"n": 5, "m": 99, "d": 17, "f": 33},
-)
-COMPILED = (
-    {"n": 8192, "m": 262144, "d": 768, "f": 24576},
-    {"n": 8192, "m": 524288, "d": 2304, "f": 65536},
-    {"n": 8192, "m": 524288, "d": 4096, "f": 131072},
-)
+from tests.kernels.inputs import ragged_decode
+from tests.kernels.inputs.ragged_decode import COMPILED, EXAMPLES, SIZES
+
+__all__ = ["COMPILED", "EXAMPLES", "GRADIENTS", "SIZES", "make"]
+
+GRADIENTS = ("x", *ragged_decode.GRADIENTS)
 
 
 def make(generator: torch.Generator, *, n: int, m: int, d: int, f: int, zeros: bool) -> dict:
     """m entries spread over n tokens, some without any; `zeros` leaves the last token empty."""
-    rows = torch.randint(max(1, n - zeros), (m,), generator=generator).sort().values
-    code = RaggedCode(
-        rows=rows,
-        columns=torch.randint(f, (m,), generator=generator),
-        values=torch.rand(m, generator=generator) + 0.1,
-        n_rows=n,
-    )
     return {
+        **ragged_decode.make(generator, n=n, m=m, d=d, f=f, zeros=zeros),
         "x": torch.randn(n, d, generator=generator),
-        "code": code,
-        "dictionary": torch.randn(f, d, generator=generator),
-        "bias": torch.randn(d, generator=generator),
         "weights": torch.rand(m, generator=generator),
         "bias_weights": torch.rand(n, generator=generator),
     }
