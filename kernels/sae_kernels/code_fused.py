@@ -75,5 +75,9 @@ def uneven_code(
 
 
 def behind(rows: torch.Tensor, values: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """The tokens (m,) with padding's behind all tokens, so that no token has to walk along it."""
-    return rows.masked_fill(values == 0, n_rows)
+    """The tokens (m,) with padding's behind all tokens, so that no token has to walk along it.
+
+    Padding has nothing but zeros behind it; a value that rounded to 0 may stand before others.
+    """
+    from_here_on = (values != 0).flip(0).cumsum(0).flip(0)
+    return rows.masked_fill(from_here_on == 0, n_rows)

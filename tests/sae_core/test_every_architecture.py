@@ -3,77 +3,35 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from sae_kernels import max_cosine
 from torch.nn.functional import normalize
 
-from sae_core.architectures import build, config_class, names
+from sae_core.architectures import build, names
 from sae_core.checkpoint import restore_trainee, sae_from_bytes, sae_to_bytes, trainee_to_bytes
-from sae_core.config import SaeConfig
-from sae_core.engine import TrainReport, train
+from sae_core.engine import train
 from sae_core.sae import Sae
-from sae_core.toy import Superposition
 from sae_core.trainee import Trainee
 from sae_core.training_context import TrainingContext
-
-_spec = importlib.util.spec_from_file_location(
-    "brute_force", Path(__file__).parent / "brute_force" / "__init__.py"
+from tests.sae_core import brute_force
+from tests.sae_core.brute_force import toy_inputs
+from tests.sae_core.small_runs import (
+    JUDGES,
+    TOY,
+    batches,
+    bits,
+    config_of,
+    run,
+    same_bits,
+    sample,
+    trainee_of,
+    views,
 )
-brute_force = importlib.util.module_from_spec(_spec)
-sys.modules["brute_force"] = brute_force
-_spec.loader.exec_module(brute_force)
-JUDGES = brute_force.judges()
-toy_inputs = brute_force.toy_inputs
 
-TOY = Superposition(n_features=48, width=32, density=0.04)
 MOST_EXCEPTIONS = 3
 each_architecture = pytest.mark.parametrize("name", names())
-
-
-def config_of(name: str, **fields: object) -> SaeConfig:
-    shared = {"n_latents": 48, "tokens": 12 * 64, "batch_size": 64, "lr": 1e-2}
-    settings = shared | JUDGES[name].SETTINGS
-    return config_class(name)(**(settings | fields))
-
-
-def views(name: str) -> list[Superposition]:
-    return toy_inputs.views(JUDGES[name], TOY)
-
-
-def sample(name: str, n: int, *, step: int) -> torch.Tensor:
-    return toy_inputs.sample(JUDGES[name], TOY, n, step=step)
-
-
-def trainee_of(
-    name: str, *, seed: int = 0, called: str = "a", unit: float = 1.0, **fields: object
-) -> Trainee:
-    made = config_of(name, **fields)
-    return toy_inputs.trainee(JUDGES[name], TOY, made, name=called, seed=seed, unit=unit)
-
-
-def batches(name: str, start: int = 0, n: int = 64):
-    step = start
-    while True:
-        yield sample(name, n, step=step)
-        step += 1
-
-
-def run(name: str, trainees: list[Trainee], *, report_every: int = 5) -> list[TrainReport]:
-    stream = batches(name, trainees[0].step_count)
-    return list(train(trainees, stream, report_every=report_every))
-
-
-def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(bits(a[name]) == bits(b[name]) for name in a)
-
-
-def bits(tensor: torch.Tensor) -> bytes:
-    return tensor.contiguous().numpy().tobytes()
 
 
 def random_sae(

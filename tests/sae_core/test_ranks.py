@@ -6,22 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from sae_kernels import linear_batch_topk
 
 from sae_core import latent_shards
 from sae_core.accumulation import batch_gradients
 from sae_core.architectures import build, config_class, names
 from sae_core.config import SaeConfig
-from sae_core.global_selection import Place, globally_largest
-from sae_core.ranks import ALONE, Ranks, share_of, summed, summed_in_pieces
-from sae_core.toy import Superposition
+from sae_core.ranks import ALONE, Ranks, share_of
 from sae_core.trainee import Trainee
-from tests.sae_core import brute_force
 from tests.sae_core.brute_force import toy_inputs
+from tests.sae_core.small_runs import JUDGES, TOY, same_bits
 from tests.sae_core.thread_ranks import on_ranks
 
-JUDGES = brute_force.judges()
-TOY = Superposition(n_features=48, width=32, density=0.04)
 STEPS, BATCH = 10, 64
 # 63 tokens of 64: some rows are masked, so that ranks' shares are of different sizes.
 SIZES = [BATCH if step % 3 else BATCH - 1 for step in range(STEPS)]
@@ -67,10 +62,6 @@ def trained(
         told.append({k: float(v) for k, v in trainee.step(given).items()})
     assert trainee.diverged is None
     return trainee.state(), told
-
-
-def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(bytes(t.numpy().data) == bytes(other[name].numpy().data) for name, t in one.items())
 
 
 def assert_same(found: tuple, expected: tuple) -> None:
@@ -292,93 +283,6 @@ def test_ranks_repeat_their_bits() -> None:
     config = config_of("batch_topk")
     one, two = (on_ranks(2, lambda ranks: trained(config, ranks))[0][0] for _ in range(2))
     assert same_bits(one, two)
-
-
-@pytest.mark.parametrize("piece", [4, 2**25])
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_sums_in_pieces_are_sums(size: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sae_core.ranks._PIECE", piece)
-    draws = torch.Generator().manual_seed(0)
-    given = [
-        [torch.randn(shape, generator=draws) for shape in ((3, 5), (1,), (), (7,))]
-        for _ in range(size)
-    ]
-    expected = [sum(parts[1:], parts[0]) for parts in zip(*given, strict=True)]
-    for found in on_ranks(size, lambda ranks: summed_in_pieces(given[ranks.index], ranks)):
-        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
-    for found in on_ranks(size, lambda ranks: summed(given[ranks.index][0], ranks)):
-        assert torch.equal(found, expected[0])
-
-
-def tied(n: int, f: int, *, skew: bool, seed: int) -> torch.Tensor:
-    """Values of which many are equal; with `skew` the large ones lie with the first rank."""
-    draws = torch.Generator().manual_seed(seed)
-    z = torch.randint(-3, 4, (n, f), generator=draws).double()
-    if skew:
-        z[: n // 3, : f // 2] += 10
-    return z
-
-
-@pytest.mark.parametrize("axis", ["tokens", "latents"])
-@pytest.mark.parametrize("skew", [False, True])
-@pytest.mark.parametrize("count", [1, 7, 60, 200, 100_000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_largest_of_all_ranks_are_those_of_the_whole(axis, skew, count, dtype) -> None:
-    n, f, size = 24, 30, 3
-    z = tied(n, f, skew=skew, seed=count).to(dtype)
-    eye, nothing = torch.eye(f, dtype=dtype), torch.zeros(f, dtype=dtype)
-    whole = linear_batch_topk(z, eye, nothing, count)
-    real = whole.values > 0
-
-    def part(ranks: Ranks):
-        if axis == "tokens":
-            row, column = n * ranks.index // size, 0
-            x, weight, bias = z[row : row + n // size], eye, nothing
-        else:
-            row, column = 0, f * ranks.index // size
-            mine = slice(column, column + f // size)
-            x, weight, bias = z, eye[mine], nothing[mine]
-        place = Place(row, column, f)
-        code = globally_largest(x, weight, bias, count, place=place, ranks=ranks)
-        return code.rows + row, code.columns + column, code.values
-
-    parts = on_ranks(size, part)
-    rows, columns, values = (torch.cat(kind) for kind in zip(*parts, strict=True))
-    order = (rows * f + columns).argsort()
-    assert torch.equal(rows[order], whole.rows[real])
-    assert torch.equal(columns[order], whole.columns[real])
-    assert torch.equal(values[order], whole.values[real])
-
-
-def test_skewed_ranks_offer_again_and_even_ones_do_not() -> None:
-    n, f = 32, 16
-    calls = {}
-    for skew in (False, True):
-        z = torch.rand(n, f, generator=torch.Generator().manual_seed(0))
-        z[: n // 4] += float(skew)
-
-        def part(ranks: Ranks, z: torch.Tensor = z) -> int:
-            x = share_of(z, ranks).rows
-            place = Place(n * ranks.index // 4, 0, f)
-            bias = torch.zeros(f)
-            globally_largest(x, torch.eye(f), bias, 4 * n, place=place, ranks=ranks)
-            return len(ranks.calls)
-
-        calls[skew] = on_ranks(4, part)
-    assert calls[True][0] > calls[False][0]
-
-
-def test_a_value_that_is_not_a_number_is_among_the_largest() -> None:
-    z = torch.rand(4, 6)
-    z[3, 2] = torch.nan
-
-    def part(ranks: Ranks) -> torch.Tensor:
-        x, place = share_of(z, ranks).rows, Place(2 * ranks.index, 0, 6)
-        bias = torch.zeros(6)
-        weight = torch.eye(6)
-        return globally_largest(x, weight, bias, 3, place=place, ranks=ranks).values
-
-    assert on_ranks(2, part)[1].isnan().any()
 
 
 def test_a_trainee_of_one_rank_takes_a_batch_as_it_is() -> None:
