@@ -125,7 +125,8 @@ DICTIONARY_MATCHES = Table(
         "sae_a_hash v",
         "sae_b v",
         "sae_b_hash v",
-        "pair v other_seed, other_weights or other_width: in what the two differ",
+        "pair v other_seed, other_weights or other_width: in what the two differ; or "
+        "requested: a pair that `sae match` was asked for",
         "mmcs_ab d mean over a's live latents of the best cosine in b",
         "mmcs_ba d mean over b's live latents of the best cosine in a",
         "mmcs_all_ab d the same over all latents of a",

@@ -54,7 +54,10 @@ FROM stable AS s LEFT JOIN latents AS l
 def _width_classes() -> Summary:
     columns = (
         ("sae_narrow", "id of the SAE of fewer latents"),
-        ("sae_wide", "id of the SAE of more latents, same source and seed"),
+        (
+            "sae_wide",
+            "id of the SAE of more latents, same source; same seed but for requested pairs",
+        ),
         ("latent", "living latent of the wide SAE"),
         ("class", "shared, absorbed, split or novel: see the view's comment; NULL without firing"),
         ("best_latent", "m: its best match among the narrow SAE's living latents"),

@@ -24,6 +24,7 @@ COMMANDS = (
     "backfill",
     "sql",
     "claims",
+    "match",
     "report",
     "export",
     "import",

@@ -78,11 +78,18 @@ class Match:
         if self.ways is None:
             return []
         a, b = self.neighbours.a, self.neighbours.b
-        is_wide = self.neighbours.pair == "other_width"  # b is the one of more latents
+        is_wide = _differ_in_width(self.neighbours)  # b is the one of more latents
         return [
             latent_match_rows(a, b, self.ways[0], is_wide=False),
             latent_match_rows(b, a, self.ways[1], is_wide=is_wide),
         ]
+
+
+def _differ_in_width(neighbours: Neighbours) -> bool:
+    a, b = neighbours.a, neighbours.b
+    if neighbours.pair != "requested":
+        return neighbours.pair == "other_width"
+    return a.cell.source == b.cell.source and a.cell.recipe.n_latents < b.cell.recipe.n_latents
 
 
 def match(neighbours: Neighbours, dictionary: Dictionary, sample: Sample) -> Match:

@@ -47,7 +47,7 @@ def neighbours(
         for other in known:
             pair = pair_of(one.cell, other.cell)
             if pair is not None:
-                a, b = sorted((one, other), key=_order)
+                a, b = sorted((one, other), key=ordered)
                 found[a.sae, b.sae] = Neighbours(pair, a, b)
     return list(found.values())
 
@@ -145,7 +145,8 @@ def _on_disk(workspace: Workspace, registry: Registry, source: Source) -> Iterat
             continue  # a folder of a name that no study uses any more
 
 
-def _order(evaluation: Evaluation) -> tuple[bool, int, int, str]:
+def ordered(evaluation: Evaluation) -> tuple[bool, int, int, str]:
+    """The key by which the two sides of a pair are sorted, see `Neighbours`."""
     cell = evaluation.cell
     is_other = cell.source.weights.variant != _TRAINED
     return is_other, cell.recipe.n_latents, cell.key.seed, evaluation.sae

@@ -59,7 +59,7 @@ def pair_up(
     """Matches and compares SAEs that were measured just now with all their neighbours."""
     pairs = neighbours(workspace, fresh, measured=fresh)
     missing = [pair for pair in pairs if not is_matched(pair)]
-    matches = _match(missing, sums, report=report)
+    matches = match_pairs(missing, sums, report=report)
     touched = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
     touched |= {one.sae: one for one in fresh}
     everything = neighbours(workspace, list(touched.values()), measured=fresh)
@@ -92,7 +92,8 @@ def _numbers_of_matches(
     return match_numbers(evaluation, seen)
 
 
-def _match(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -> list[Match]:
+def match_pairs(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -> list[Match]:
+    """Matches pairs of measured SAEs, each dictionary loaded once where few are in turn."""
     from functools import lru_cache
 
     import torch

@@ -10,7 +10,7 @@ from sae_core.metrics.definition import Measured, MetricDefinition
 
 SHARED_AT = (0.5, 0.7, 0.9)
 SHARED = 0.7
-Pair = Literal["other_seed", "other_weights", "other_width"]
+Pair = Literal["other_seed", "other_weights", "other_width", "requested"]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ WORDS = {
     ],
     "sql": ["query", "--file", "--format", "--output"],
     "claims": ["--json"],
+    "match": ["one", "other", "--json"],
     "report": ["--output", "--study", "--figures", "--json"],
     "export": ["sae", "--format", "--out", "--nearest", "--json"],
     "import": [

@@ -50,6 +50,7 @@ weights: [trained, random, random@1, gaussian, gaussian@1]
 sites: [resid_post.1]
 recipes:
   narrow: {architecture: relu, n_latents: 32, tokens: 1000}
+  other: {architecture: relu, n_latents: 32, tokens: 2000}
   wide: {architecture: relu, n_latents: 48, tokens: 1000}
   mixture: {architecture: switch, n_latents: 32, n_experts: 4, k: 2, tokens: 1000, always_on: true}
 evaluation: {tokens: 256, bootstrap: 100}
