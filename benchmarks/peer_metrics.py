@@ -17,8 +17,8 @@ from pipeline.exchange.take_in import read_arrival, take_in
 from pipeline.harvest.run import harvest, source_hash
 from pipeline.load_sae import load
 from pipeline.store.activation_store import ActivationStore
-from pipeline.study.config import parse_study
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 from tests.pipeline.exchange.some_saes import both

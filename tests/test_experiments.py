@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from pipeline.catalog.warehouse import query, refresh
-from pipeline.study.config import Study, load_study, parse_study
+from pipeline.study.config import Study
+from pipeline.study.read import load_study, parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 from tests.pipeline.small_world import texts

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.catalog.warehouse import query
-from pipeline.study.config import load_study
+from pipeline.study.read import load_study
 from pipeline.workspace import Workspace
 from sae_core.architectures import config_class, names
 from tests.pipeline.small_world import texts

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.catalog.warehouse import query, refresh
-from pipeline.study.config import load_study
+from pipeline.study.read import load_study
 from pipeline.workspace import Workspace
 from tests.pipeline.small_world import texts
 from tests.test_experiments import ran

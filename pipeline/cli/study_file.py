@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StudyError
-from pipeline.study.config import ModelConfig, Study, load_study, study_hash
+from pipeline.study.config import ModelConfig, Study, study_hash
+from pipeline.study.read import load_study
 from pipeline.study.registry import Registration, Registry, register
 from pipeline.workspace import Workspace
 

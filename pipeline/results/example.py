@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.study.config import Study, load_study
+from pipeline.study.config import Study
+from pipeline.study.read import load_study
 from pipeline.study.yaml_text import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]

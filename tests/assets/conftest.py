@@ -13,8 +13,9 @@ import pytest
 from pipeline.errors import SiteError, StoreError, StudyError
 from pipeline.launch.config import LaunchConfig
 from pipeline.plan import Plan, make_plan
-from pipeline.study.config import ModelConfig, parse_study
+from pipeline.study.config import ModelConfig
 from pipeline.study.names import SaeKey, Site, Source, Weights
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.training.curve import CurveRow
 from pipeline.workspace import Workspace

@@ -11,8 +11,8 @@ from pipeline.orchestrate.instance import instance as open_instance
 from pipeline.orchestrate.partitions import add_partitions, cell_key
 from pipeline.orchestrate.run import CELL_ASSETS, run_plan
 from pipeline.plan import Plan
-from pipeline.study.config import parse_study
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 from tests.assets.conftest import STUDY, FakeStages

@@ -6,7 +6,8 @@ import sysconfig
 from pathlib import Path
 
 from pipeline.catalog.warehouse import refresh
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 

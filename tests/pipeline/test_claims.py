@@ -17,7 +17,8 @@ from pipeline.claims import claims
 from pipeline.claims.claim import Claim
 from pipeline.claims.view import view_sql
 from pipeline.cli.app import main
-from pipeline.study.config import Study, load_study
+from pipeline.study.config import Study
+from pipeline.study.read import load_study
 from pipeline.workspace import Workspace
 from tests.pipeline.catalog.rows import metric, sae
 from tests.pipeline.catalog.rows import row as row_of

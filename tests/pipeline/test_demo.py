@@ -19,7 +19,8 @@ from pipeline.cli.next_commands import after_demo, after_study
 from pipeline.demo.results import Row, results, shortfalls
 from pipeline.demo.table import table
 from pipeline.plan import Plan
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
+from pipeline.study.read import parse_study
 from pipeline.workspace import Workspace
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "explore.ipynb"

@@ -17,8 +17,8 @@ from pipeline.orchestrate.inputs import make_inputs
 from pipeline.orchestrate.partitions import cell_key
 from pipeline.plan import Plan, make_plan, pack_corpora
 from pipeline.progress import silent
-from pipeline.study.config import parse_study
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.training.run import train_cells
 from pipeline.workspace import Workspace

@@ -15,8 +15,9 @@ from pipeline.model_shape import check_context, model_shape
 from pipeline.plan import Plan, make_plan, pack_corpora
 from pipeline.plan_text import plan_json, plan_lines
 from pipeline.progress import silent
-from pipeline.study.config import CorpusConfig, HarvestConfig, ModelConfig, parse_study
+from pipeline.study.config import CorpusConfig, HarvestConfig, ModelConfig
 from pipeline.study.names import SaeKey, Site, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.workspace import Workspace
 

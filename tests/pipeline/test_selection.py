@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import StudyError
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
+from pipeline.study.read import parse_study
 from pipeline.study.selection import Selection, parse_names, parse_numbers
 
 TEXT = """

@@ -15,7 +15,7 @@ from pipeline.catalog.write import write_run
 from pipeline.cli.app import main
 from pipeline.failures import note_failure
 from pipeline.locks import device_lock, run_lock
-from pipeline.study.config import load_study, parse_study
+from pipeline.study.read import load_study, parse_study
 from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 from tests.pipeline.catalog.rows import metric, sae

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.cli import offers
 from pipeline.cli.completion import VARIABLE
-from pipeline.study.config import parse_study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 

@@ -18,8 +18,9 @@ from pipeline.evaluation.held_out import HeldOut
 from pipeline.evaluation.run import EvaluationResult, evaluate_cells
 from pipeline.language_model.model import LanguageModel
 from pipeline.store.layout import StoreFolder
-from pipeline.study.config import EvaluationConfig, parse_study
+from pipeline.study.config import EvaluationConfig
 from pipeline.study.names import SaeKey, Source, Weights
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.training.checkpoint import Standing, TrainingCheckpoint, write_checkpoint
 from pipeline.training.curve import Curve

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.harvest.run import harvest
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.training.run import train_cells
 from pipeline.workspace import Workspace

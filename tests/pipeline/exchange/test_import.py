@@ -18,8 +18,9 @@ from pipeline.evaluation.run import evaluate_cells
 from pipeline.exchange.export import export
 from pipeline.exchange.place import located
 from pipeline.exchange.take_in import read_arrival, take_in
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
 from pipeline.study.names import Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Cell, Registry, register
 from pipeline.training.run import train_cells
 from pipeline.workspace import Workspace

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from pipeline.harvest.run import harvest
-from pipeline.study.config import parse_study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 

@@ -11,8 +11,9 @@ from pipeline.launch.config import LaunchConfig, given_launch
 from pipeline.launch.ray_tasks import n_slots
 from pipeline.launch.torchrun import LaunchError
 from pipeline.orchestrate.requested import launch_tag, requested_launch
-from pipeline.study.config import parse_study, study_hash
+from pipeline.study.config import study_hash
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 

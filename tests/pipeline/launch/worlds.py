@@ -13,7 +13,7 @@ from pipeline.evaluation.run import evaluate_cells
 from pipeline.harvest.run import harvest
 from pipeline.harvest.spans import Span, make_span
 from pipeline.launch.config import LaunchConfig
-from pipeline.study.config import parse_study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.training.run import train_cells
 from pipeline.workspace import Workspace

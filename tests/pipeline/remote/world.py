@@ -9,8 +9,9 @@ from pipeline.harvest.run import HarvestResult, harvest
 from pipeline.progress import Report, silent
 from pipeline.remote.place import set_remote
 from pipeline.store.activation_store import ActivationStore
-from pipeline.study.config import ModelConfig, parse_study
+from pipeline.study.config import ModelConfig
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.training.run import TrainingResult, train_cells
 from pipeline.workspace import Workspace

@@ -25,7 +25,7 @@ from pipeline.report.ask import asking
 from pipeline.report.heat_map import pairs
 from pipeline.report.packed import unpacked
 from pipeline.report.run import write_report
-from pipeline.study.config import parse_study
+from pipeline.study.read import parse_study
 from pipeline.study.registry import register
 from pipeline.workspace import Workspace
 from tests.pipeline.report.conftest import Scene

@@ -13,11 +13,10 @@ from pipeline.study.config import (
     EvaluationConfig,
     HarvestConfig,
     ModelConfig,
-    load_study,
-    parse_study,
     study_hash,
 )
 from pipeline.study.explain import validated
+from pipeline.study.read import load_study, parse_study
 from sae_core import architectures
 
 STUDY = """

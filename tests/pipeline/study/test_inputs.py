@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import StudyError
-from pipeline.study.config import parse_study
 from pipeline.study.inputs import inputs_of
 from pipeline.study.names import Source
+from pipeline.study.read import parse_study
 
 STUDY = """
 study: small

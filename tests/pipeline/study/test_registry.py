@@ -6,8 +6,9 @@ import pytest
 
 from pipeline.catalog.warehouse import query
 from pipeline.errors import StudyError
-from pipeline.study.config import Study, parse_study
+from pipeline.study.config import Study
 from pipeline.study.names import SaeKey, Source
+from pipeline.study.read import parse_study
 from pipeline.study.registry import Registry, register
 from pipeline.workspace import Workspace
 
