@@ -16,6 +16,7 @@ from pipeline.exchange.place import Place
 from pipeline.hashing import content_hash, file_hash
 from pipeline.locks import cell_lock
 from pipeline.model_shape import check_layer, model_shape
+from pipeline.remote.where_named import keep_saes
 from pipeline.study.config import EvaluationConfig, Study
 from pipeline.study.imported import IMPORTED, Origin, imported_class, origin_of
 from pipeline.study.inputs import inputs_of, site_named
@@ -106,7 +107,7 @@ def take_in(workspace: Workspace, arrival: Arrival) -> tuple[Cell, bool]:
     """Makes the SAE exist, in its folder and in the tables: its cell, and whether it is new.
 
     The source must be harvested. Taking in the same files again changes nothing. Raises StudyError
-    where the recipe's name is taken by another one, DiskFullError.
+    where the recipe's name is taken by another one, RemoteError, DiskFullError.
     """
     from sae_core.checkpoint import sae_to_bytes
 
@@ -128,6 +129,7 @@ def take_in(workspace: Workspace, arrival: Arrival) -> tuple[Cell, bool]:
         write_curve(run.folder, Curve(()))
         _write_rows(workspace, run, sae.width)
         write_done(run.folder, _done(run))
+    keep_saes(workspace, [run])
     return cell, True
 
 

@@ -34,11 +34,11 @@ def open_shard(folder: StoreFolder, array: StoredArray, number: int) -> ShardRea
     """
     path = folder.shard(array, number)
     for _ in range(_TRIES):
-        _fetch_missing(folder, array, number)
+        there = _fetch_missing(folder, array, number)
         try:
             return ShardReader(path, array, number)
         except DamagedShardError:
-            if folder.remote is None or path.exists():
+            if not there or path.exists():
                 raise
             # Another process made room between the look and the opening.
     raise RemoteError(
@@ -76,17 +76,19 @@ def fetch(folder: StoreFolder, path: Path) -> bool:
     return True
 
 
-def _fetch_missing(folder: StoreFolder, array: StoredArray, number: int) -> None:
+def _fetch_missing(folder: StoreFolder, array: StoredArray, number: int) -> bool:
+    """Fetches a shard that is not here; False where there is nothing to fetch it from."""
     if folder.remote is None:
-        return
+        return False
     path = folder.shard(array, number)
     if _used(path):
-        return
+        return True
     # Ranks that read the same shard wait for the one that fetches it.
     with turn(Workspace(folder.remote.root), f"fetch-{number % _TURNS}"):
-        if not _used(path):
-            make_room(folder.remote, array.shards[number].n_bytes)
-            fetch(folder, path)
+        if _used(path):
+            return True
+        make_room(folder.remote, array.shards[number].n_bytes)
+        return fetch(folder, path)
 
 
 def _used(path: Path) -> bool:

@@ -13,6 +13,8 @@ import torch
 
 from pipeline.catalog.warehouse import query, refresh
 from pipeline.errors import RemoteError, StoreError
+from pipeline.exchange.place import located
+from pipeline.exchange.take_in import read_arrival, take_in
 from pipeline.harvest.mend import mend
 from pipeline.load_sae import load
 from pipeline.progress import Progress
@@ -20,6 +22,7 @@ from pipeline.remote.contents import contents
 from pipeline.remote.objects import Objects, objects_at
 from pipeline.remote.place import remote_of
 from pipeline.remote.shards import cached_shards
+from tests.pipeline.exchange.test_formats import openai_file
 from tests.pipeline.remote.world import SHARD_BYTES, Machine, machine
 
 ONE_SHARD = SHARD_BYTES * 1.5 / 1e9
@@ -137,6 +140,18 @@ def test_a_damaged_object_is_told_and_mended_there_too(second: Machine, url: str
     assert Objects(url).read(key) == before
 
 
+def test_a_shard_that_is_nowhere_is_told_and_mended(first: Machine, url: str) -> None:
+    key = train_shard(url, 3)
+    before = Objects(url).read(key)
+    Objects(url)._delete(key)
+    (first.workspace.root / key).unlink()
+    with pytest.raises(StoreError, match=r"shard 3 of train/resid_post\.0 is damaged: the file is"):
+        batches(first)
+    mended = mend(first.workspace, "pylm", first.model, first.source)
+    assert mended.damaged == ["shard 3 of train/resid_post.0"]
+    assert Objects(url).read(key) == before
+
+
 @pytest.mark.usefixtures("no_model")
 def test_a_damaged_file_is_mended_from_the_remote_place(first: Machine) -> None:
     store = first.store()
@@ -157,6 +172,7 @@ def test_a_damaged_sae_is_not_taken(second: Machine, url: str) -> None:
     assert not list_saes(second)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_model")
 def test_bringing_that_was_interrupted_goes_on(
     second: Machine, monkeypatch: pytest.MonkeyPatch
@@ -227,6 +243,14 @@ def test_a_sae_is_loaded_from_its_address(first: Machine, url: str) -> None:
         assert torch.equal(ours.encode(x).values, theirs.encode(x).values)
         with pytest.raises(RemoteError, match="holds no finished SAE"):
             load(f"{url}/saes/none")
+
+
+def test_an_imported_sae_is_sent_too(first: Machine, tmp_path: Path) -> None:
+    place = located(str(openai_file(tmp_path / "gpt", width=128, n_latents=64)))
+    take_in(first.workspace, read_arrival(first.registry, place, first.source, name="gpt"))
+    remote = remote_of(first.workspace)
+    assert remote is not None
+    assert [sae.split("/")[1] for sae in contents(remote).saes] == ["gpt.s0", "topk.s0"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
