@@ -28,7 +28,7 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Name an object store for finished activations and SAEs, or show the one that is named."""
+    """Name or show where finished activations and SAEs lie as well."""
     import json
 
     from pipeline.errors import RemoteError
