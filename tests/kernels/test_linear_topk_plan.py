@@ -52,6 +52,19 @@ def test_such_a_tile_is_made_again_for_a_whole_batch(count, equal):
         assert torch.equal(torch.as_tensor(ours), torch.as_tensor(expected))
 
 
+def test_a_tile_that_hides_equals_of_the_last_one_kept_is_made_again_for_a_whole_batch():
+    # Each row's 40 equal outputs lie in one tile; the candidates of three rows are enough, but of
+    # equal entries those of the first row come first.
+    x, weight, bias = torch.ones(3, 1), torch.zeros(F, 1), torch.zeros(F)
+    weight[256:296] = 1.0
+    kept = fused().plan(F, 7, half=False, spread=2.0).kept
+    assert kept < 20 <= 3 * kept
+    with using("fused"):
+        code = linear_batch_topk(x, weight, bias, 20)
+    assert code.rows.tolist() == [0] * 20
+    assert code.columns.tolist() == list(range(256, 276))
+
+
 def test_without_the_mending_that_tile_hides_some(monkeypatch):
     monkeypatch.setattr(fused(), "mend", lambda *arguments: None)
     with using("fused"):
