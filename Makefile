@@ -31,10 +31,10 @@ test-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peer_exchange
 
 # On a machine with a CUDA device: the kernels compiled, compute-sanitizer on each where it is
-# installed, a whole step as one CUDA graph, and the benchmark of kernels.
+# installed, a whole step as one CUDA graph; then, whatever came out, the benchmark of kernels.
 gpu: $(STAMP)
-	$(BIN)/python -m pytest -m gpu -rs
-	$(BIN)/python -m benchmarks kernels_gpu
+	@$(BIN)/python -m pytest -m gpu -rs; tests=$$?; \
+	$(BIN)/python -m benchmarks kernels_gpu && exit $$tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
