@@ -92,6 +92,21 @@ def test_a_topk_step_holds_no_pre_activations_of_the_whole_batch(traffic):
     assert traffic.largest < N * F / 2
 
 
+def test_auxk_makes_one_more_product_of_the_dead_latents_and_no_buffer_of_the_whole_batch():
+    one, x = trainee(), TOY.sample(N, step=0)
+    with torch.no_grad():
+        one.sae.W_enc[: F // 4] *= 0.01
+    one.since_fired[: F // 4] = 2**41
+    one.tokens_seen = 10**8
+    one.step(x)
+    found = counted(lambda: one.step(x))
+    k_aux = 8  # a power of two near d / 2
+    small = 8 * N * D * (K + k_aux)
+    assert N * F * D * 5 / 4 <= found.products <= N * F * D * 5 / 4 + small
+    assert found.entries <= 4 * N * F
+    assert found.largest < N * F / 2
+
+
 def test_planted_sweeps_products_and_buffers_are_counted():
     x, weight = torch.ones(N, D), torch.ones(D, F)
     found = counted(lambda: (x @ weight).relu().topk(K))
