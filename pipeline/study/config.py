@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +25,7 @@ from pipeline.study.explain import refuse
 from pipeline.study.inputs import check_cycles, check_inputs, check_rows, check_start
 from pipeline.study.names import SaeKey, Site, Source, Weights, check_name
 from pipeline.study.recipes import recipe
-from pipeline.study.variants import UnknownSiteError, parse_sites, parse_weights
+from pipeline.study.variants import UnknownSiteError, parse_device, parse_sites, parse_weights
 
 
 class _Frozen(BaseModel):
@@ -113,10 +112,7 @@ class ModelConfig(_Frozen):
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", device):
-            offer = did_you_mean(device, ["auto", "cpu", "mps", "cuda"])
-            refuse(f"{device!r} is not a device. {offer} A GPU's number may follow, as in cuda:1")
-        return device
+        return parse_device(device)
 
 
 class EvaluationConfig(_Frozen):

@@ -11,6 +11,8 @@ GAUSSIAN = "gaussian"  # the trained weights; what stands in for activations is 
 SHUFFLED_TEXT = "shuffled_text"  # the trained weights; the text they read is shuffled
 VARIANTS = ("trained", "random", "random_except_embeddings", "permuted", GAUSSIAN, SHUFFLED_TEXT)
 SITE_KINDS = ("resid_pre", "resid_post", "attn_out", "mlp_out", "mlp_act")
+DEVICES = ("auto", "cpu", "mps", "cuda")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 _RANGE = re.compile(r"([a-z][a-z_]*)\.([0-9]{1,4})-([0-9]{1,4})")
 
 
@@ -38,6 +40,16 @@ def parse_site(text: str) -> Site:
             f"{did_you_mean(site.kind, SITE_KINDS)}"
         )
     return site
+
+
+def parse_device(text: str) -> str:
+    """The same text where it is a device's; raises StudyError for one nobody knows."""
+    if not _DEVICE.fullmatch(text):
+        raise StudyError(
+            f"{text!r} is not a device. {did_you_mean(text, DEVICES)} A GPU's number may follow, "
+            "as in cuda:1."
+        )
+    return text
 
 
 def parse_sites(text: str) -> list[Site]:
