@@ -19,8 +19,9 @@ def command(
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
 ) -> None:
-    """Match the dictionaries of any two SAEs of one language model and width.
+    """Match the dictionaries of any two SAEs.
 
+    They are of one language model and width.
     By default the same recipe is matched across seeds and weights, and the same source across
     widths. This adds a pair: two architectures, two sites, an imported SAE beside one of ours.
     """
