@@ -68,6 +68,7 @@ DOCUMENT_SUMS = Table(
         "n_active b active latents",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 FREQUENCY_CUTS = Table(
     "frequency_cuts",
@@ -93,6 +94,7 @@ FREQUENCY_CUTS = Table(
         "reason v",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 PROGRESSIVE_CODE = Table(
     "progressive_code",
@@ -116,6 +118,7 @@ PROGRESSIVE_CODE = Table(
         "reason v",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 DICTIONARY_MATCHES = Table(
     "dictionary_matches",
@@ -217,6 +220,7 @@ STITCHING = Table(
         "reason v",
     ),
     ("sae_narrow", "sae_narrow_hash", "sae_wide", "sae_wide_hash"),
+    is_long=True,
 )
 COMPARISONS = Table(
     "comparisons",

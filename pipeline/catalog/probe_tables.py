@@ -42,6 +42,7 @@ _PROBES = Table(
         "reason v",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 
 PROBE_TABLES = (_PROBES,)

@@ -106,6 +106,7 @@ _TRAINING_CURVE = Table(
         "value d its value",
     ),
     ("sae", "sae_hash"),
+    is_long=True,
 )
 _SHUFFLE_QUALITY = Table(
     "shuffle_quality",
@@ -121,6 +122,7 @@ _SHUFFLE_QUALITY = Table(
         "passed o whether it is within bounds",
     ),
     ("source", "source_hash"),
+    is_long=True,
 )
 COMMITS = Table(
     "commits",
