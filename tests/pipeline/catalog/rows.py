@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from pipeline.catalog.tables import TABLES
+from pipeline.catalog.warehouse import query
+from pipeline.workspace import Workspace
+
+# Two seeds of one recipe on trained weights, and the first one's twin.
+A, B, R = "m.trained.resid_post.0/t.s0", "m.trained.resid_post.0/t.s1", "m.random.resid_post.0/t.s0"
+
+
+def ask(workspace: Workspace, sql: str) -> list[dict[str, object]]:
+    """The rows of an answer."""
+    return query(workspace, sql).to_pylist()
 
 
 def row(table: str, **values: object) -> dict[str, object]:
