@@ -93,8 +93,8 @@ METRIC = TokenMetric(
         ),
         _score(
             "ce_score_sae_bench",
-            "SAEBench 0.6.0, evals/core/main.py, ce_loss_score as its function has it by default, "
-            "and as its legacy results do",
+            "SAEBench 0.6.0, evals/core/main.py, ce_loss_score as its function has it by default; "
+            "the legacy one of 0.1.0 is the same but for a store's own rescaling of activations",
             "Every token is replaced under the SAE, special ones too.",
             _FROM_PLAIN,
         ),
