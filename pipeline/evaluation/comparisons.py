@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.identity import Evaluation
-from pipeline.evaluation.measuring import counted, why_not
+from pipeline.evaluation.measuring import COUNTED, counted, why_not
 from pipeline.evaluation.rows import Row
 from pipeline.evaluation.tables import DocumentTables
 from sae_core.bootstrap import interval, resample_counts, seed_weights
@@ -20,7 +20,6 @@ GIVEN_WEIGHTS = "SAE seeds and documents (given these weights)"
 ALL_SEEDS = "weights seeds, SAE seeds and documents"
 ENOUGH_SEEDS = 3
 _TRAINED_ONLY = {"compute_recovered"}
-_COUNTED = "no interval: counted on all documents together"
 _SEEDS_ALONE = "the interval resamples seeds alone: counted on all documents together"
 _OTHER_DOCUMENTS = "measured on different documents"
 
@@ -162,7 +161,7 @@ def _difference(
     difference = float(even_a @ values[0] - even_b @ values[1])
     fixed = all(sample.replicates is None for sample in (*side_a, *side_b))
     if fixed and drawn is None:
-        return _row(names, metric, n=n, difference=difference, reason=_COUNTED)
+        return _row(names, metric, n=n, difference=difference, reason=COUNTED)
     if n < 2:
         return _row(names, metric, n=n, difference=difference, reason="no interval: one document")
     weights = drawn or (even_a[None], even_b[None])

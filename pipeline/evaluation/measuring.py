@@ -53,7 +53,7 @@ def numbers(evaluation: Evaluation, found: DocumentTables) -> dict[str, Measured
             for number, (point, replicates) in counted(name, found, settings).items():
                 measured[number] = _with_interval(point, replicates)
     if evaluation.cell.dictionary is None:
-        return measured
+        return {name: _told(m, COUNTED) for name, m in measured.items()}
     return {name: replace(m, reason=m.reason or ON_ROWS) for name, m in measured.items()}
 
 
@@ -86,6 +86,8 @@ DRAWN = "activations are drawn from a Gaussian: the language model predicts noth
 TOKENS_OWN = "defined for codes that need nothing of the token itself to be decoded"
 OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
 NO_PROBES = "probes are switched off: evaluation.probe_tokens is 0"
+COUNTED = "no interval: counted on all documents together"
+MATCHED = "no interval: the mean over its matches with other SAEs"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
 
 
@@ -131,6 +133,12 @@ def _with_interval(point: Measured, replicates: np.ndarray | None) -> Measured:
     return replace(point, ci_low=low, ci_high=high)
 
 
+def _told(measured: Measured, why: str) -> Measured:
+    """The same, saying why it has no interval where it has none and says nothing yet."""
+    bare = measured.value is not None and measured.ci_low is None and measured.ci_high is None
+    return replace(measured, reason=measured.reason or why) if bare else measured
+
+
 def firing(latents: LatentSums) -> Firing:
     """What metrics over latents see."""
     return Firing(latents.n_fires, latents.n_tokens, latents.l0_histogram, latents.dead_train)
@@ -166,4 +174,4 @@ def match_numbers(evaluation: Evaluation, seen: Sequence[MatchSeen]) -> dict[str
     for metric in metrics().values():
         if isinstance(metric, MatchMetric):
             measured |= metric.values(variant, seen)
-    return measured
+    return {name: _told(one, MATCHED) for name, one in measured.items()}
