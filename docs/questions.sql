@@ -22,6 +22,7 @@ ORDER BY recipe, metric;
 -- # Which metrics do not tell trained from random?
 -- Share of the pairs whose interval contains 0: a metric with a share near 1 says nothing about
 -- what training put into the network.
+-- Pairs without an interval are not counted: `pairs` says on how many a share rests.
 -- expect: descending share_not_separated
 -- expect: share_not_separated in [0, 1]
 SELECT metric, count(*) AS pairs,
@@ -76,6 +77,7 @@ ORDER BY mmcs DESC;
 -- # What do dead latents cost?
 -- Numbers stored for latents that never fire on held-out text, beside what the living ones reach.
 -- A wide dictionary with dead latents is best judged by the latents that live.
+-- These SAEs have none: here that is the answer, and with a short budget at a great width it is not.
 -- expect: descending dead_share
 -- expect: dead_share in [0, 1]
 -- expect: fvu in [0, 1.5]
@@ -244,6 +246,8 @@ ORDER BY bias;
 
 -- # What does a wider dictionary add?
 -- Living latents of the wide SAE by what the narrow one has of them; see the view's comment.
+-- Read `novel` beside question 5: where another seed of the narrow recipe finds few latents again,
+-- most latents of a wide dictionary count as novel without adding anything; `stitching` measures that.
 -- expect: share in [0, 1]
 -- expect: mean_cosine in [-1, 1.000001]
 SELECT sae_narrow, sae_wide, class, count(*) AS latents,
