@@ -67,7 +67,7 @@ site-tools: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 was found. \
 	Install one of them, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
-	@command -v "$(PYTHON)" >/dev/null || { echo "error: PYTHON=$(PYTHON) is no program. \
+	@"$(PYTHON)" -c pass >/dev/null 2>&1 || { echo "error: PYTHON=$(PYTHON) does not run. \
 	Give Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	  sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else \
