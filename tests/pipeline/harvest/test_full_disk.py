@@ -17,7 +17,7 @@ from tests.pipeline.harvest.test_run import TRAINED, model, texts
 
 
 @pytest.mark.parametrize(
-    ("size", "where"), [("192k", "parts/"), ("448k", r"store\.zarr/(train|mask)/")]
+    ("size", "where"), [("192k", "parts/"), ("816k", r"store\.zarr/(train|mask)/")]
 )
 def test_what_was_read_is_kept_and_the_rest_is_read_when_there_is_space_again(
     disk: Callable[[str], Path], tmp_path: Path, size: str, where: str

@@ -34,13 +34,13 @@ SHAPES = {"small": (256, 4096, 32), "medium": (512, 16384, 32), "large": (768, 2
 @pytest.mark.parametrize("contender", ["topk", "topk_auxk"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_steps_seconds_are_those_that_were_measured_within_a_factor(shape, contender) -> None:
-    (path,) = RESULTS.glob("topk_step_*.json")
-    (measured,) = (
+    measured = [  # file names end in their date: the newest that measured this counts
         figure["best_ms"] / 1000
+        for path in sorted(RESULTS.glob("topk_step_x86_64_*.json"))
         for figure in json.loads(path.read_text())["figures"]
         if (figure["shape"], figure["contender"]) == (shape, contender)
         and (figure["allocator"], figure["clock"]) == ("default", "cpu, 1 thread")
-    )
+    ][-1]
     d, f, k = SHAPES[shape]
     aux = {"dead_share": 0.25, "k_aux": d // 2} if contender == "topk_auxk" else {}
     job = Training(d=d, f=f, k=k, batch=2048, tokens=2048, **aux)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from pipeline.errors import StoreError
-from pipeline.harvest.forward import TextRows
 from pipeline.store.activation_store import ActivationStore
 from pipeline.store.aligned import AlignedStores
 from pipeline.study.names import Site
@@ -34,14 +32,12 @@ BROKEN_IN_CALIBRATION = 1_000_011
 class Broken(FakeForward):
     """One row is not finite at the first site, another at the last."""
 
-    def __call__(self, text: TextRows, sites: Sequence[Site]) -> dict[Site, torch.Tensor]:
-        found = super().__call__(text, sites)
-        ids = torch.from_numpy(text.ids.astype(np.int64))
-        for site in sites:
-            found[site][ids == BROKEN.get(site, -1)] = torch.nan
-        if SITES[2] in sites:
-            found[SITES[2]][ids == BROKEN_IN_CALIBRATION] = torch.inf
-        return found
+    def values(self, ids: torch.Tensor, site: Site) -> torch.Tensor:
+        x = super().values(ids, site)
+        x[ids == BROKEN.get(site, -1)] = torch.nan
+        if site == SITES[2]:
+            x[ids == BROKEN_IN_CALIBRATION] = torch.inf
+        return x
 
 
 def stores_in(folder: Path, forward: FakeForward, **changes: object) -> list[ActivationStore]:
