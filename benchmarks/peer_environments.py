@@ -40,12 +40,25 @@ def python_of(name: str) -> Path:
     if name not in PACKAGES:
         raise ValueError(f"no environment for {name!r}. Allowed: {', '.join(PACKAGES)}.")
     place = folder() / name
-    made, wanted = place / "made", f"{PACKAGES[name]} torch {_torch_version()}"
     with _alone(name):
-        if not made.exists() or made.read_text() != wanted:
+        if not _as_wanted(name):
             _make(place, PACKAGES[name])
-            made.write_text(wanted)
+            (place / "made").write_text(_wanted(name))
     return place / "bin/python"
+
+
+def installed_python_of(name: str) -> Path | None:
+    """The same where that environment is made, at these versions; else None. Installs nothing."""
+    return folder() / name / "bin/python" if _as_wanted(name) else None
+
+
+def _as_wanted(name: str) -> bool:
+    made = folder() / name / "made"
+    return made.exists() and made.read_text() == _wanted(name)
+
+
+def _wanted(name: str) -> str:
+    return f"{PACKAGES[name]} torch {_torch_version()}"
 
 
 def _make(place: Path, package: str) -> None:
