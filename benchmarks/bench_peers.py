@@ -127,7 +127,7 @@ def rows_of(package: str, version: str, seconds: Mapping[str, list[float]]) -> l
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as text: ratios to the floor and to our step of the same kind."""
+    """The rows as text. `x ours`: the ratio to the floor by that of our step of the same kind."""
     ours = {row["step"]: row["ratio"] for row in rows if row["package"] == OURS and "step" in row}
     lines = [f"  {'package':20}{'version':10}{'step':16}{'x floor':>8}{'x ours':>8}"]
     lines[0] += f"{'median ms':>11}{'floor ms':>10}"
