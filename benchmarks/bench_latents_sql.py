@@ -35,6 +35,8 @@ QUESTIONS = {
     "JOIN saes USING (sae, sae_hash) GROUP BY recipe",
     "latent_histograms": "FROM latent_histograms",
     "latent_profiles": "FROM latent_profiles",
+    "how stable the latents of one SAE are": "FROM latent_stability "
+    "WHERE sae = 'm.trained.resid_post.0/r0.s0' ORDER BY mean_cosine DESC LIMIT 10",
 }
 
 
