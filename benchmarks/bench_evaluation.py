@@ -44,7 +44,10 @@ def held_out(lm: LanguageModel, n_tokens: int) -> HeldOut:
     shape = (n_tokens // CONTEXT, CONTEXT)
     documents = (np.arange(shape[0] * CONTEXT) // 100).reshape(shape)
     tokens = plain[draw.integers(len(plain), size=shape)].astype(np.int32)
-    return HeldOut(tokens, documents.astype(np.int32), np.unique(documents), lm.special_ids)
+    numbers = np.arange(shape[0])
+    return HeldOut(
+        tokens, documents.astype(np.int32), np.unique(documents), lm.special_ids, numbers
+    )
 
 
 def contenders(n_tokens: int, n_latents: int, k: int) -> dict[str, Callable[[], object]]:

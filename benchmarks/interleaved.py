@@ -13,7 +13,8 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+# SAE_BENCHMARK_RESULTS names another folder for result files: tests write none to the project's.
+RESULTS = Path(os.environ.get("SAE_BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 
 
 def interleave(
