@@ -16,6 +16,7 @@ from pipeline.workspace import Workspace
 
 N_LATENTS, N_STEPS = 32, 8
 REOPEN_EVERY = 100
+MOST = 20
 
 # Each question looks at tables that one run writes together, in one query; the first number is how
 # much there is, and never shrinks.
@@ -55,11 +56,14 @@ TURNS = (0, 1, 2, 3, 0, 1, 2, 4, 0, 1, 2, 3, 0, 1, 2, 5)
 
 
 def main(root: str, door: str, n_queries: int) -> None:
-    """Asks `n_queries` times; prints how many SAEs it saw measured at first and at last."""
+    """Asks at least `n_queries` times; prints how many numbers of SAEs it saw, and the last."""
     workspace = Workspace.open(root)
     connection = _open(workspace, door)
     seen: dict[int, list[int]] = {}
-    for i in range(n_queries):
+    for i in range(MOST * n_queries):
+        # Quick readers go on until results have grown twice.
+        if i >= n_queries and len(set(seen[2])) > 2:
+            break
         if i % REOPEN_EVERY == REOPEN_EVERY - 1:
             connection.close()
             connection = _open(workspace, door)
