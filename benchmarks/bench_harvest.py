@@ -44,8 +44,8 @@ LAYERS, LAYER, WIDTH, VOCAB, CONTEXT, ROWS = 6, 3, 512, 4096, 256, 16
 ONE = [Site("resid_post", LAYER)]
 ALL = [Site("resid_post", layer) for layer in range(LAYERS)]
 OUTPUTS = [Site(kind, n) for kind in ("attn_out", "mlp_out") for n in range(LAYERS)]
-_TOUCHED = 1 << 30
 MLP = [Site("mlp_act", layer) for layer in range(LAYERS)]
+_TOUCHED = 1 << 30  # bytes
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,28 @@ def touch_memory() -> None:
     np.empty(_TOUCHED, np.uint8)[::4096] = 1
 
 
+def contenders(lm: LanguageModel, corpus: Tokens, folder: Path) -> dict[str, CpuTimed]:
+    """Each harvest by its name, and before it its floor."""
+    trunk = lm.trunk
+    pairs = {
+        "one site": (ONE, bare(stopped_after(trunk, LAYER), corpus)),
+        "resid_post, all layers": (ALL, bare(trunk, corpus)),
+    }
+    for name, sites in (("attn_out and mlp_out, all layers", OUTPUTS), ("mlp_act", MLP)):
+        row_bytes = 2 * sum(lm.layout.width(site) for site in sites)
+        raw = bare(trunk, corpus, path=folder / f"{name}.raw", row_bytes=row_bytes)
+        pairs[name] = (sites, raw)
+    timed: dict[str, CpuTimed] = {}
+    for name, (sites, floor) in pairs.items():
+        timed[_floor(name)] = CpuTimed(floor)
+        timed[name] = CpuTimed(harvested(lm, corpus, sites, root=folder / name))
+    return timed
+
+
+def _floor(name: str) -> str:
+    return f"floor of {name}"
+
+
 def main() -> None:
     """Prints the table; `--save` keeps it."""
     parser = argparse.ArgumentParser()
@@ -161,48 +183,26 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     lm, corpus = language_model(), Tokens(given.batches * ROWS)
-    trunk = lm.trunk
-    pairs = {
-        "one site": (ONE, bare(stopped_after(trunk, LAYER), corpus)),
-        "resid_post, all layers": (ALL, bare(trunk, corpus)),
-    }
     with tempfile.TemporaryDirectory() as folder:
-        for name, sites in (("attn_out and mlp_out, all layers", OUTPUTS), ("mlp_act", MLP)):
-            row_bytes = 2 * sum(lm.layout.width(site) for site in sites)
-            path = Path(folder) / f"{name}.raw"
-            pairs[name] = (sites, bare(trunk, corpus, path=path, row_bytes=row_bytes))
-        timed: dict[str, CpuTimed] = {}
-        for name, (sites, floor) in pairs.items():
-            timed[f"floor of {name}"] = CpuTimed(floor)
-            timed[name] = CpuTimed(harvested(lm, corpus, sites, root=Path(folder) / name))
+        timed = contenders(lm, corpus, Path(folder))
         wall = interleave(timed, rounds=given.rounds, before=touch_memory)
     cpu = {name: run.seconds[-given.rounds :] for name, run in timed.items()}
     figures = {}
-    for name in pairs:
-        floor = f"floor of {name}"
+    for name in list(timed)[1::2]:
+        by_wall, by_cpu = (ratio(seconds, name, to=_floor(name)) for seconds in (wall, cpu))
+        rate = corpus.n_tokens("train") / sorted(wall[name])[given.rounds // 2]
         figures[name] = {
-            "x_floor_wall": ratio(wall, name, to=floor),
-            "x_floor_cpu": ratio(cpu, name, to=floor),
-            "tokens_per_second": corpus.n_tokens("train") / sorted(wall[name])[given.rounds // 2],
+            "x_floor_wall": by_wall,
+            "x_floor_cpu": by_cpu,
+            "tokens_per_second": rate,
         }
-        shown = figures[name]
         print(
-            f"{name:<34} {shown['tokens_per_second']:8.0f} tokens/s"
-            f"  {shown['x_floor_wall']:5.2f} x floor by wall  {shown['x_floor_cpu']:5.2f} by CPU"
-            f"  {verdict(shown['x_floor_wall'], 1.05 if name == 'one site' else 1.10)}"
+            f"{name:<34} {rate:8.0f} tokens/s  {by_wall:5.2f} x floor by wall  {by_cpu:5.2f} by CPU"
+            f"  {verdict(by_wall, 1.05 if name == 'one site' else 1.10)}"
         )
     if given.save:
-        print(
-            save(
-                "harvest",
-                {
-                    "batches": given.batches,
-                    "rounds": given.rounds,
-                    "load": os.getloadavg()[0],
-                    "contenders": figures,
-                },
-            )
-        )
+        rounds = {"batches": given.batches, "rounds": given.rounds}
+        print(save("harvest", rounds | {"contenders": figures}))
 
 
 if __name__ == "__main__":

@@ -42,9 +42,15 @@ class DiskFullError(UserError):
     """No space left where the pipeline writes."""
 
 
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """A sentence that offers the nearest allowed name; empty when none is near."""
+    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """A sentence that offers the nearest allowed name, or lists them all when none is near."""
     names = sorted(allowed)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    offer = nearest(given, names)
     listing = ", ".join(names) if names else "none"
-    return f"Did you mean {near[0]!r}? Allowed: {listing}." if near else f"Allowed: {listing}."
+    return f"{offer} Allowed: {listing}." if offer else f"Allowed: {listing}."

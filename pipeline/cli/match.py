@@ -21,9 +21,9 @@ def command(
 ) -> None:
     """Match the dictionaries of any two SAEs.
 
-    They are of one language model and width.
-    By default the same recipe is matched across seeds and weights, and the same source across
-    widths. This adds a pair: two architectures, two sites, an imported SAE beside one of ours.
+    They are of one language model and width. By default the same recipe is matched across seeds
+    and weights, and the same source across widths. This adds a pair: two architectures, two sites,
+    an imported SAE beside one of ours.
     """
     import json
 

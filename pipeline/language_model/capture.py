@@ -13,9 +13,6 @@ from pipeline.language_model.layout import Tap
 from pipeline.language_model.model import LanguageModel
 from pipeline.study.names import Site
 
-Take = Callable[[Site, Tensor], None]
-"""Gets a site's activations (b, t, d of the site)."""
-
 
 class _AllRead(Exception):
     """Ends a forward pass whose remaining work nobody asked for."""
@@ -37,7 +34,9 @@ def capture(lm: LanguageModel, tokens: Tensor, sites: Iterable[Site]) -> dict[Si
     return found
 
 
-def read_sites(lm: LanguageModel, tokens: Tensor, sites: Iterable[Site], take: Take) -> None:
+def read_sites(
+    lm: LanguageModel, tokens: Tensor, sites: Iterable[Site], take: Callable[[Site, Tensor], None]
+) -> None:
     """One forward pass in which `take` gets each site's activations (b, t, d) once they are there.
 
     What `take` gets holds until it returns: the model may change it in place afterwards. So one

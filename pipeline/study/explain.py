@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import typing
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import StudyError
+from pipeline.errors import StudyError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 _MOST = 8
@@ -79,11 +78,9 @@ def _unknown_key(owner: type[BaseModel] | None, key: str, where: str) -> str:
 
 
 def _nearest(given: object, names: Sequence[str]) -> str:
-    """A sentence that offers the nearest name, after a space; empty where none is near."""
-    if not isinstance(given, str):
-        return ""
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    """The sentence that offers the nearest name, behind a space; empty where none is near."""
+    offer = nearest(given, names) if isinstance(given, str) else ""
+    return f" {offer}" if offer else ""
 
 
 def _meaning(model: type[BaseModel], location: tuple[Any, ...]) -> str:
