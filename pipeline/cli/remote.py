@@ -10,6 +10,7 @@ from pipeline.cli.place import workspace_of
 
 if TYPE_CHECKING:
     from pipeline.remote.place import Remote
+    from pipeline.workspace import Workspace
 
 
 def command(
@@ -24,6 +25,9 @@ def command(
             min=0, help="Gigabytes of its shards that stay on this disk; 50 where nothing is said."
         ),
     ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send now what was finished before the place was named.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of text.")
     ] = False,
@@ -44,8 +48,21 @@ def command(
         objects_at(wanted)
         kept = remote.cache_gb if remote else CACHE_GB
         remote = set_remote(workspace, wanted, cache_gb=kept if cache_gb is None else cache_gb)
+    if send:
+        _send(workspace, remote)
     told = {"url": None} if remote is None else _told(remote)
     typer.echo(json.dumps(told, indent=2) if as_json else _text(told))
+
+
+def _send(workspace: Workspace, remote: Remote | None) -> None:
+    from pipeline.cli.display import shown
+    from pipeline.errors import RemoteError
+    from pipeline.remote.finished import send_finished
+
+    if remote is None:
+        raise RemoteError("--send was given, and no remote place is named. Give its URL, too.")
+    with shown() as report:
+        send_finished(workspace, report)
 
 
 def _told(remote: Remote) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import StudyError
 from pipeline.evaluation.identity import Evaluation, identify_all
 from pipeline.evaluation.record import read_record
 from pipeline.evaluation.tables import tables_path
-from pipeline.study.names import SaeKey, Source
+from pipeline.study.on_disk import cells_on_disk
 from pipeline.study.registry import Cell, Registry
 from pipeline.workspace import Workspace
 from sae_core.metrics.match_metric import Pair
@@ -87,7 +86,7 @@ def relatives_on_other_weights(workspace: Workspace, cell: Cell) -> list[Cell]:
     """The cells of a recipe at one site on every weights variant and of every seed, on disk."""
     return [
         other
-        for other in _on_disk(workspace, Registry.load(workspace), cell.source)
+        for other in cells_on_disk(workspace, Registry.load(workspace), beside=cell.source)
         if other.key.recipe == cell.key.recipe
     ]
 
@@ -103,7 +102,7 @@ def experts_beside_dense(
     registry, cells = Registry.load(workspace), {}
     for one in fresh:
         if one.cell.recipe.inputs == "source":
-            beside = _on_disk(workspace, registry, one.cell.source)
+            beside = cells_on_disk(workspace, registry, beside=one.cell.source)
             cells |= {c.sae_id: c for c in beside if _is_beside(one.cell, c)}
     others = identify_all(workspace, [c for name, c in cells.items() if name not in known])
     measured = [one for one in (*fresh, *others) if one.sae in known or is_measured(one)]
@@ -130,19 +129,9 @@ def _is_beside(one: Cell, other: Cell) -> bool:
 def _relatives(workspace: Workspace, mine: Sequence[Evaluation]) -> Iterator[Cell]:
     registry = Registry.load(workspace)
     for source in dict.fromkeys(one.cell.source for one in mine):
-        for cell in _on_disk(workspace, registry, source):
+        for cell in cells_on_disk(workspace, registry, beside=source):
             if any(pair_of(one.cell, cell) for one in mine):
                 yield cell
-
-
-def _on_disk(workspace: Workspace, registry: Registry, source: Source) -> Iterator[Cell]:
-    """Cells at the source's model and site that have a folder and that a study still names."""
-    for folder in sorted(workspace.saes.glob(f"{source.model}.*.{source.site}/*")):
-        try:
-            other = Source.parse(folder.parent.name)
-            yield registry.cell(other, SaeKey.parse(folder.name))
-        except StudyError:
-            continue  # a folder of a name that no study uses any more
 
 
 def ordered(evaluation: Evaluation) -> tuple[bool, int, int, str]:

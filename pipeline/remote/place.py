@@ -57,7 +57,7 @@ def remote_of(workspace: Workspace) -> Remote | None:
 
 
 def set_remote(workspace: Workspace, url: str, *, cache_gb: float = CACHE_GB) -> Remote:
-    """Gives the workspace a remote place; what it holds already is sent when it is next asked for.
+    """Gives the workspace a remote place; what it holds is sent when it is next made use of.
 
     Raises RemoteError for a URL of another kind.
     """

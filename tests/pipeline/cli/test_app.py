@@ -62,7 +62,7 @@ WORDS = {
     "doctor": ["--json"],
     "ui": ["--port"],
     "gc": ["--dry-run", "--yes", "--older-than", "--json"],
-    "remote": ["url", "--cache-gb", "--json"],
+    "remote": ["url", "--cache-gb", "--send", "--json"],
     "completion": ["shell"],
 }
 

@@ -17,8 +17,9 @@ from pipeline.exchange.place import located
 from pipeline.exchange.take_in import read_arrival, take_in
 from pipeline.harvest.mend import mend
 from pipeline.load_sae import load
-from pipeline.progress import Progress
+from pipeline.progress import Progress, silent
 from pipeline.remote.contents import contents
+from pipeline.remote.finished import send_finished
 from pipeline.remote.objects import Objects, objects_at
 from pipeline.remote.place import remote_of
 from pipeline.remote.shards import cached_shards
@@ -213,6 +214,22 @@ def test_what_is_made_with_a_place_named_is_sent_like_what_was_there_before(
     sent = [(p.note.split()[0], p.done, p.total) for p in told if p.stage == "send"]
     assert ("train/resid_post.0", 4, 4) in sent
     assert first.store().hash == made.store().hash
+
+
+def test_all_that_is_finished_is_sent_on_request(
+    tmp_path: Path, library: Path, made_before: Path, url: str
+) -> None:
+    made = machine(shutil.copytree(made_before, tmp_path / "made"), library, url)
+    remote = remote_of(made.workspace)
+    assert remote is not None
+    assert contents(remote).sources == contents(remote).saes == []
+    send_finished(made.workspace, silent)
+    held = contents(remote)
+    assert held.sources == [str(made.source)]
+    assert [sae.rpartition("/")[0] for sae in held.saes] == [f"{made.source}/topk.s0"]
+    another = machine(tmp_path / "another", library, url)
+    assert another.harvest().reused
+    assert another.train().reused
 
 
 def test_a_store_with_other_bytes_is_not_mixed_with_the_one_there(
