@@ -113,12 +113,18 @@ def identity_probes(text: LabelledTokens) -> Iterator[Probe]:
 
 
 def with_shuffled_labels(text: LabelledTokens, *, seed: int) -> LabelledTokens:
-    """The same with labels dealt anew among the tokens of each side: whatever finds them cheats."""
+    """The same with labels dealt anew among the tokens of each side: whatever finds them cheats.
+
+    A label that cannot be probed stays where it is: dealt among more documents than it stands in
+    it could be, and a control would stand beside nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
+    probed = torch.tensor([reason is None for reason in why_not(text)])
     labels = text.labels.clone()
     for side in (text.is_test, ~text.is_test):
         where = side.nonzero().squeeze(1)
-        labels[where] = text.labels[where[torch.randperm(len(where), generator=generator)]]
+        dealt = text.labels[where[torch.randperm(len(where), generator=generator)]]
+        labels[where] = torch.where(probed, dealt, labels[where])
     return LabelledTokens(**{**vars(text), "labels": labels})
 
 

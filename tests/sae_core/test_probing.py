@@ -157,6 +157,17 @@ def test_shuffled_labels_are_as_many_and_hidden_from_the_latent_that_was_the_lab
     assert not torch.equal(shuffled.labels, with_shuffled_labels(text, seed=1).labels)
 
 
+def test_a_label_without_probes_has_no_control_either() -> None:
+    lonely = torch.zeros(N, dtype=torch.bool)
+    lonely[:120] = True  # in both sides' first documents; dealt anew it would stand in all
+    text = text_of({"lonely": lonely, "coin": drawn(N) < 0.5})
+    shuffled = with_shuffled_labels(text, seed=0)
+    assert torch.equal(shuffled.labels[:, 0], text.labels[:, 0])
+    assert not torch.equal(shuffled.labels[:, 1], text.labels[:, 1])
+    for probe in sparse_probes("shuffled", sparse(drawn(N, 6)), 6, shuffled):
+        assert (probe.detected is None) == (probe.label == "lonely")
+
+
 def test_what_is_judged_has_no_part_in_the_choice() -> None:
     label = drawn(N) < 0.4
     code = torch.where(drawn(N, 8, seed=1) < 0.4, drawn(N, 8, seed=2), torch.zeros(N, 8))
