@@ -1,11 +1,8 @@
-"""A store as a whole: rows, alignment, masks, memory, interruption."""
+"""A store as a whole: rows, alignment, masks, memory."""
 
 from __future__ import annotations
 
-import errno
-import os
 import tracemalloc
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,7 @@ import pytest
 import torch
 import zarr
 
-from pipeline import atomic
-from pipeline.errors import DiskFullError, StoreError, StudyError
-from pipeline.harvest import fill as fill_module
+from pipeline.errors import StoreError, StudyError
 from pipeline.harvest import read_rows
 from pipeline.harvest.fill import read_quality
 from pipeline.study.names import Site
@@ -100,42 +95,6 @@ def test_another_weights_variant_has_the_same_tokens_in_the_same_rows(tmp_path: 
     fill(second, SITES[2:])
     a, b = opened(first, SITES[0]), opened(second, SITES[2])
     assert np.array_equal(token_ids(a.read(0, a.n_rows)), token_ids(b.read(0, b.n_rows)))
-
-
-def test_bytes_depend_neither_on_memory_nor_on_parts_nor_on_interruptions(tmp_path: Path) -> None:
-    plain = task_in(tmp_path / "plain")
-    fill(plain)
-    expected = contents(tmp_path / "plain")
-    generator = np.random.default_rng(0)
-    for number in range(6):
-        folder = tmp_path / str(number)
-        part_seconds = 0.0 if number % 2 else 1e9
-        for _ in range(4):
-            forward = FakeForward()
-            forward.fail_at = int(generator.integers(0, 30))
-            some = [SITES[i] for i in generator.permutation(3)[: generator.integers(1, 4)]]
-            with suppress(InterruptedError):
-                fill(task_in(folder), some, forward, part_seconds=part_seconds)
-        fill(task_in(folder), part_seconds=part_seconds)
-        assert contents(folder) == expected
-
-
-def test_a_harvest_resumes_at_its_last_part(tmp_path: Path) -> None:
-    forward = FakeForward()
-    forward.fail_at = 20
-    with pytest.raises(InterruptedError):
-        fill(task_in(tmp_path), SITES[:1], forward, part_seconds=0.0)
-    rest = fill(task_in(tmp_path), SITES[:1], part_seconds=0.0)
-    # 25 train batches; the first calls probe the width and calibrate.
-    calibrating = 3
-    assert len(rest.calls) == 25 - (20 - calibrating)
-
-
-def test_a_resumed_harvest_keeps_the_batches_it_was_begun_with(tmp_path: Path) -> None:
-    task_in(tmp_path, batch_rows=4)
-    task = task_in(tmp_path, batch_rows=7)
-    forward = fill(task)
-    assert {size for size, _ in forward.calls} <= {128, 96, 32}
 
 
 class Wide(FakeForward):
@@ -248,28 +207,6 @@ def test_statistics_are_those_of_the_calibration_rows(tmp_path: Path) -> None:
         assert sum(len(block) for block in store.calibration(max_rows=50)) == 50
 
 
-@pytest.mark.parametrize("nth", [0, 1, 3, 6, 9, 12, 15])
-def test_a_full_disk_loses_nothing_and_the_next_run_finishes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
-) -> None:
-    plain = task_in(tmp_path / "plain")
-    fill(plain)
-    task, writes = task_in(tmp_path / "full"), []
-
-    def full(path: Path, n_bytes: int) -> None:
-        writes.append(path)
-        if len(writes) > nth:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(atomic, "_reserve", full)
-        with pytest.raises(DiskFullError, match="resumes"):
-            fill(task, part_seconds=0.0)
-    assert not list((tmp_path / "full").rglob("*.partial-*"))
-    fill(task_in(tmp_path / "full"), part_seconds=0.0)
-    assert contents(tmp_path / "full") == contents(tmp_path / "plain")
-
-
 def test_progress_counts_tokens_up_to_all_of_them(tmp_path: Path) -> None:
     task, reports = task_in(tmp_path), Reports()
     fill(task, report=reports)
@@ -298,30 +235,6 @@ def test_rows_that_the_model_gave_are_found_where_the_order_puts_them(
     wrong = task_in(tmp_path / "wrong")
     fill(wrong, SITES[:1])
     failed = [s.statistic for s in read_quality(wrong.folder, SITES[0]) if not s.passed]
-    assert failed == ["probe_mismatches"]
-
-
-def test_a_resumed_harvest_is_compared_with_what_the_model_gave_before_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = FakeForward()
-    stopped.fail_at = 20
-    with pytest.raises(InterruptedError):
-        fill(task_in(tmp_path), SITES[:1], stopped, part_seconds=0.0)
-    parts = list((tmp_path / "parts").rglob("*.bin"))
-    assert len(parts) > 10
-    data = bytearray(parts[0].read_bytes())
-    data[0::2] = bytes(value ^ 1 for value in data[0::2])
-    parts[0].write_bytes(data)
-    asked: list[int] = []
-    compared = fill_module._mismatches
-    monkeypatch.setattr(
-        fill_module, "_mismatches", lambda *given: asked.append(len(given[2])) or compared(*given)
-    )
-    task = task_in(tmp_path)
-    fill(task, SITES[:1], part_seconds=0.0)
-    assert asked == [256]
-    failed = [s.statistic for s in read_quality(task.folder, SITES[0]) if not s.passed]
     assert failed == ["probe_mismatches"]
 
 
