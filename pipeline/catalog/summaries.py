@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.catalog.baseline_summaries import baseline_summaries
 from pipeline.catalog.cut_summaries import cut_against_trained
 from pipeline.catalog.latent_summaries import Summary, latent_summaries
+from pipeline.catalog.seed_summaries import seed_stability
 from pipeline.catalog.tables import TABLES
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def summaries(metrics: Sequence[MetricDefinition]) -> list[Summary]:
     return [
         _evaluations(metrics),
         _trained_vs_random(),
-        _seed_stability(),
+        seed_stability(),
         _pareto_frontier(),
         *latent_summaries(),
         *baseline_summaries(),
@@ -156,41 +157,6 @@ def _trained_vs_random() -> Summary:
         "from 3 seeds on all seeds of a recipe together, seeds resampled as well."
     )
     return ("trained_vs_random", comment, columns, _TRAINED_VS_RANDOM)
-
-
-def _seed_stability() -> Summary:
-    columns = (
-        ("source", "what the SAEs are trained on"),
-        ("model", "name of the language model"),
-        ("weights", "weights variant"),
-        ("site", "where activations are read"),
-        ("layer", "layer of the site, from 0"),
-        ("recipe", "name of the recipe"),
-        ("n_pairs", "pairs of seeds"),
-        ("mean_mmcs", "mean over the pairs of the MMCS, averaged over both directions"),
-        ("min_mmcs", "the lowest of them"),
-        ("mean_mmcs_null", "mean MMCS expected for random directions"),
-        ("mean_shared_70", "mean over the pairs of shared_70: one-to-one pairs of cosine >= 0.7"),
-        ("mean_shared_70_at_most", "mean bound of shared_70: no one-to-one pairing can exceed it"),
-    )
-    sql = """
-WITH pairs AS (
-  SELECT a.source, a.model, a.weights, a.site, a.layer, a.recipe,
-    (m.mmcs_ab + m.mmcs_ba) / 2 AS mmcs, m.mmcs_null_ab, m.shared_70, m.shared_70_at_most,
-    least(m.sae_a, m.sae_b) AS one, greatest(m.sae_a, m.sae_b) AS other
-  FROM dictionary_matches AS m
-  JOIN internal.current_saes AS a ON m.sae_a = a.sae AND m.sae_a_hash = a.sae_hash
-  JOIN internal.current_saes AS b ON m.sae_b = b.sae AND m.sae_b_hash = b.sae_hash
-  WHERE m.pair = 'other_seed'
-  QUALIFY row_number() OVER (PARTITION BY one, other ORDER BY m.sae_a) = 1
-)
-SELECT source, any_value(model) AS model, any_value(weights) AS weights,
-  any_value(site) AS site, any_value(layer) AS layer, recipe, count(*) AS n_pairs,
-  avg(mmcs) AS mean_mmcs, min(mmcs) AS min_mmcs, avg(mmcs_null_ab) AS mean_mmcs_null,
-  avg(shared_70) AS mean_shared_70, avg(shared_70_at_most) AS mean_shared_70_at_most
-FROM pairs GROUP BY source, recipe"""
-    comment = "Whether another seed gives the same dictionary: one row per source and recipe."
-    return ("seed_stability", comment, columns, sql)
 
 
 _PARETO_FRONTIER = """

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 
 from pipeline.claims import claims
 from pipeline.claims.claim import Claim
+from sae_core.over_seeds import STUDENT_95
 
 MIN_REPLICATES = 5
-# Student's t of a two-sided 95 % interval with 1, 2, ... degrees of freedom; the last one stands
-# for more, which makes an interval a little too wide and never too narrow.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201)
-
 _COLUMNS = (
     ("claim", "name of the claim"),
     ("statement", "what is claimed"),
@@ -66,7 +63,7 @@ WITH {before}listed(claim, statement, reference, study, measures, threshold, ove
 ), measured AS (
   SELECT claim, source, recipe, count(*) AS n, max(tokens) AS tokens, avg(effect) AS effect,
     stddev_samp(effect) / sqrt(count(*))
-      * {list(_STUDENT)}[least(count(*) - 1, {len(_STUDENT)})] AS half
+      * {list(STUDENT_95)}[least(count(*) - 1, {len(STUDENT_95)})] AS half
   FROM replicates WHERE effect IS NOT NULL AND isfinite(effect)
   GROUP BY claim, source, recipe
 ), bounded AS (

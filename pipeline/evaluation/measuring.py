@@ -87,7 +87,6 @@ TOKENS_OWN = "defined for codes that need nothing of the token itself to be deco
 OTHER_SITES = "defined for SAEs that reconstruct the site they read, and it alone"
 NO_PROBES = "probes are switched off: evaluation.probe_tokens is 0"
 COUNTED = "no interval: counted on all documents together"
-MATCHED = "no interval: the mean over its matches with other SAEs"
 Counted = Mapping[str, tuple[Measured, "np.ndarray | None"]]
 
 
@@ -174,4 +173,4 @@ def match_numbers(evaluation: Evaluation, seen: Sequence[MatchSeen]) -> dict[str
     for metric in metrics().values():
         if isinstance(metric, MatchMetric):
             measured |= metric.values(variant, seen)
-    return {name: _told(one, MATCHED) for name, one in measured.items()}
+    return measured

@@ -29,6 +29,8 @@ Rules that hold for all of them:
   `evaluation.bootstrap_seed`. Numbers that are counted per latent (dead shares, frequencies,
   entropies) are counted again without each of 20 groups of documents, and their interval is a
   bootstrap over these groups by linearisation; where no group makes a difference there is none.
+  Means over an SAE's matches with other seeds or twins have Student's interval over these, given
+  the SAE; the view `seed_stability` has the jackknife's over seeds, whose pairs share them.
 - **NULL** always comes with its `reason`. An end of an interval can be NULL alone; then `reason`
   says why.
 - **Latents** (`latents`, `latent_examples`): firing frequency, token entropy and examples are about

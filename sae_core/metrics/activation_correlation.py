@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sae_core.metrics.definition import Measured, MetricDefinition
 from sae_core.metrics.match_metric import MatchMetric, MatchSeen
+from sae_core.over_seeds import mean_over_others
 
 
 def _values(variant: str, matches: Sequence[MatchSeen]) -> Mapping[str, Measured]:
@@ -13,7 +14,7 @@ def _values(variant: str, matches: Sequence[MatchSeen]) -> Mapping[str, Measured
     seen = [match.correlation for match in matches if match.pair == "other_seed"]
     known = [value for value in seen if value is not None]
     if known:
-        return {name: Measured(sum(known) / len(known), n=len(known))}
+        return {name: mean_over_others(known, "the other seeds")}
     if seen:
         reason = "no matched latents both vary on the tokens that both SAEs keep"
     else:
@@ -25,7 +26,7 @@ METRIC = MatchMetric(
     definitions=(
         MetricDefinition(
             name="activation_correlation_other_seed",
-            version=1,
+            version=2,
             unit="correlation",
             better="higher",
             formula="mean over other seeds of mean_i ρ(a_i, b_m(i)), m(i) the latent of largest "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sae_core.metrics.definition import Measured, MetricDefinition
 from sae_core.metrics.match_metric import MatchMetric, MatchSeen
+from sae_core.over_seeds import mean_over_others
 
 REFERENCE = (
     "Sharkey, Braun and Millidge, Taking features out of superposition with sparse "
@@ -25,17 +26,19 @@ def _random_twin(variant: str, match: MatchSeen) -> bool:
     return match.pair == "other_weights" and match.other_variant == "random"
 
 
-_WANTED: dict[str, tuple[Callable[[str, MatchSeen], bool], str]] = {
-    "mmcs_other_seed": (_other_seed, "no other seed of this recipe has been evaluated yet"),
-    "mmcs_random_twin": (_random_twin, "no twin on `random` weights has been evaluated yet"),
-    "shared_other_seed": (_other_seed, "no other seed of this recipe has been evaluated yet"),
-    "shared_random_twin": (_random_twin, "no twin on `random` weights has been evaluated yet"),
+_SEEDS = (_other_seed, "the other seeds", "no other seed of this recipe has been evaluated yet")
+_TWINS = (_random_twin, "the twins", "no twin on `random` weights has been evaluated yet")
+_WANTED: dict[str, tuple[Callable[[str, MatchSeen], bool], str, str]] = {
+    "mmcs_other_seed": _SEEDS,
+    "mmcs_random_twin": _TWINS,
+    "shared_other_seed": _SEEDS,
+    "shared_random_twin": _TWINS,
 }
 
 
 def _values(variant: str, matches: Sequence[MatchSeen]) -> Mapping[str, Measured]:
     found = {}
-    for name, (wanted, missing) in _WANTED.items():
+    for name, (wanted, others, missing) in _WANTED.items():
         if name.endswith("random_twin") and variant != "trained":
             found[name] = Measured(None, reason="asked of SAEs on trained weights only")
             continue
@@ -43,7 +46,7 @@ def _values(variant: str, matches: Sequence[MatchSeen]) -> Mapping[str, Measured
         seen = [getattr(match, of) for match in matches if wanted(variant, match)]
         known = [value for value in seen if value is not None]
         if known:
-            found[name] = Measured(sum(known) / len(known), n=len(known))
+            found[name] = mean_over_others(known, others)
         else:
             reason = "no latents are alive on one of the sides" if seen else missing
             found[name] = Measured(None, n=0, reason=reason)
@@ -54,7 +57,7 @@ METRIC = MatchMetric(
     definitions=(
         MetricDefinition(
             name="mmcs_other_seed",
-            version=1,
+            version=2,
             unit="cosine",
             better="higher",
             formula="mean over other seeds of mean_i max_j d_i·g_j, d_i and g_j living directions",
@@ -67,7 +70,7 @@ METRIC = MatchMetric(
         ),
         MetricDefinition(
             name="mmcs_random_twin",
-            version=1,
+            version=2,
             unit="cosine",
             better="neither",
             formula="mean over twins of mean_i max_j d_i·g_j, d_i and g_j living directions",
@@ -80,7 +83,7 @@ METRIC = MatchMetric(
         ),
         MetricDefinition(
             name="shared_other_seed",
-            version=1,
+            version=2,
             unit="share of latents",
             better="higher",
             formula="mean over other seeds of #{one-to-one pairs of cosine ≥ 0.7} / min(f', g'), "
@@ -93,7 +96,7 @@ METRIC = MatchMetric(
         ),
         MetricDefinition(
             name="shared_random_twin",
-            version=1,
+            version=2,
             unit="share of latents",
             better="neither",
             formula="mean over twins of #{one-to-one pairs of cosine ≥ 0.7} / min(f', g'), "

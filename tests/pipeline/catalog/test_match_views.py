@@ -25,6 +25,31 @@ def test_seed_stability_counts_a_pair_once_whichever_way_it_is_written(
     assert (found["recipe"], found["n_pairs"]) == ("t", 2)
     assert found["mean_mmcs"] == pytest.approx(0.6)
     assert found["min_mmcs"] == 0.4
+    assert (found["n_seeds"], found["mmcs_ci_low"], found["shared_70_ci_high"]) == (3, None, None)
+    assert found["reason"] == "some pairs of seeds are not matched yet"
+
+
+def test_the_interval_of_seed_stability_leaves_out_a_seed_with_all_its_pairs(
+    workspace: Workspace,
+) -> None:
+    third = "m.trained.resid_post.0/t.s2"
+    matches = [match(A, B, 0.8), match(A, third, 0.4), match(B, third, 0.6)]
+    rows = {"saes": [sae(A), sae(B), sae(third)], "dictionary_matches": matches}
+    write_run(workspace, "r1", rows, kind="x")
+    (found,) = ask(workspace, "FROM seed_stability")
+    # Means without A, without B, without the third: 0.6, 0.4, 0.8; t with 2 degrees: 4.303.
+    half = 4.303 * (2 / 3 * (0.0**2 + 0.2**2 + 0.2**2)) ** 0.5
+    assert found["mmcs_ci_low"] == pytest.approx(0.6 - half)
+    assert found["mmcs_ci_high"] == pytest.approx(0.6 + half)
+    assert found["reason"] is None
+
+
+def test_two_seeds_have_no_interval_and_say_why(workspace: Workspace) -> None:
+    rows = {"saes": [sae(A), sae(B)], "dictionary_matches": [match(A, B, 0.8)]}
+    write_run(workspace, "r1", rows, kind="x")
+    (found,) = ask(workspace, "FROM seed_stability")
+    assert (found["n_seeds"], found["mean_mmcs"], found["mmcs_ci_low"]) == (2, 0.8, None)
+    assert "takes 3" in found["reason"]
 
 
 def test_a_latents_stability_is_over_the_other_seeds_of_its_recipe(workspace: Workspace) -> None:

@@ -17,6 +17,11 @@ def test_the_columns_average_their_own_kind_of_pair() -> None:
     found = metrics()["mmcs"].values("trained", seen)
     assert found["mmcs_other_seed"].value == pytest.approx(0.6)
     assert found["mmcs_other_seed"].n == 2
+    half = 12.706 * 0.1  # s = 0.1 √2, over √2 others; t with one degree of freedom
+    assert found["mmcs_other_seed"].ci_low == pytest.approx(0.6 - half)
+    assert found["mmcs_other_seed"].ci_high == pytest.approx(0.6 + half)
+    assert found["mmcs_random_twin"].ci_low is None
+    assert found["mmcs_random_twin"].reason == "no interval: one of the twins, and it takes two"
     assert found["mmcs_random_twin"].value == pytest.approx(0.3)
     assert found["shared_other_seed"].value == pytest.approx(0.3)
     assert found["shared_random_twin"].value == pytest.approx(0.1)
