@@ -18,9 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# The name of an environment -> what is installed there, the package itself first.
 PACKAGES = {
     "sae-lens": "sae-lens==6.54.12",
     "sae-bench": "sae-bench==0.6.0",
+    # What it leaves open, as of its time: newer ones have other modules, or another numpy.
+    "sae-bench-legacy": "sae-bench==0.1.0 sae-lens==5.11.0 pyarrow==20.0.0 pandas==2.3.3",
     "dictionary-learning": "dictionary-learning==0.1.0",
     "eai-sparsify": "eai-sparsify==1.3.3",
 }
@@ -33,9 +36,9 @@ def folder() -> Path:
 
 
 def python_of(name: str) -> Path:
-    """The Python of the environment that holds the package `name`; installs it where it is not.
+    """The Python of the environment called `name`; makes it where it is not.
 
-    Raises ValueError for a package not in `PACKAGES`, CalledProcessError where pip fails.
+    Raises ValueError for an environment not in `PACKAGES`, CalledProcessError where pip fails.
     """
     if name not in PACKAGES:
         raise ValueError(f"no environment for {name!r}. Allowed: {', '.join(PACKAGES)}.")
@@ -71,7 +74,7 @@ def _make(place: Path, package: str) -> None:
     for entry in sorted({file.parts[0] for file in ours.files or ()} - {"..", "__pycache__"}):
         (packages / entry).symlink_to(home / entry)
     pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, f"torch=={_torch_version()}", package], check=True)
+    subprocess.run([*pip, f"torch=={_torch_version()}", *package.split()], check=True)
     # Its build is for CUDA, does not load beside a torch without, and nothing compared needs it.
     pip[3:] = ["uninstall", "--quiet", "--yes", "torchvision"]
     subprocess.run(pip, check=True)

@@ -93,7 +93,9 @@ class GivenModel:
 
 
 class Tokens:
-    """A store that gives the same rows (b, t) of tokens whenever it is asked."""
+    """A store that gives the same rows (b, t) of tokens whenever asked, and scales nothing."""
+
+    normalize_activations = "none"
 
     def __init__(self, tokens: torch.Tensor) -> None:
         self.tokens = tokens

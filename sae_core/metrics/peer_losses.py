@@ -1,6 +1,7 @@
 """Loss recovered as other packages define it, so that their numbers can be compared.
 
-Read in the code of SAELens 6.54.12, SAEBench 0.6.0, dictionary_learning 0.1.0 and sparsify 1.3.3.
+Read in the code of SAELens 6.54.12, SAEBench 0.6.0 and 0.1.0, dictionary_learning 0.1.0 and
+sparsify 1.3.3.
 They differ from `loss_recovered_zero` and from each other in which tokens are replaced and which
 predictions count; none leaves out predictions across a document's border. Where a package averages
 the ratios of batches, all tokens are one batch here. Tokens whose activation training would mask
@@ -93,8 +94,8 @@ METRIC = TokenMetric(
         ),
         _score(
             "ce_score_sae_bench",
-            "SAEBench 0.6.0, evals/core/main.py, ce_loss_score as its function has it by default; "
-            "the legacy one of 0.1.0 is the same but for a store's own rescaling of activations",
+            "SAEBench 0.6.0 and 0.1.0 (legacy), evals/core/main.py, ce_loss_score as the functions "
+            "have it by default",
             "Every token is replaced under the SAE, special ones too.",
             _FROM_PLAIN,
         ),

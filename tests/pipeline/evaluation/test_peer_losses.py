@@ -1,9 +1,9 @@
 """Loss recovered in other packages' definitions: against slow forwards, and as they told it.
 
-RECORDED: sae-lens 6.54.12 and sae-bench 0.6.0 (get_downstream_reconstruction_metrics on their own
-HookedProxyLM), dictionary-learning 0.1.0 (loss_recovered), eai-sparsify 1.3.3's trainer's loss, on
-the tiny model and the SAE of this file, with torch 2.13.0; recorded on 2026-11-24 by
-`make test-peers`, which runs them again.
+RECORDED: sae-lens 6.54.12, sae-bench 0.6.0 and 0.1.0 (get_downstream_reconstruction_metrics on the
+HookedProxyLM of their SAELens), dictionary-learning 0.1.0 (loss_recovered), eai-sparsify 1.3.3's
+trainer's loss, on the tiny model and the SAE of this file, with torch 2.13.0; recorded on
+2026-11-24 and 25 by `make test-peers`, which runs them again.
 """
 
 from __future__ import annotations

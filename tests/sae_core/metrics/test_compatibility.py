@@ -1,9 +1,9 @@
 """Other packages' numbers, recorded by running their own evaluation functions on this scene.
 
-sae-lens 6.54.12 and sae-bench 0.6.0 (get_sparsity_and_variance_metrics), dictionary-learning 0.1.0
-(evaluation.evaluate), eai-sparsify 1.3.3 (SparseCoder.forward), each in an environment of its own
-with torch 2.13.0, in float64, all tokens in one batch. Recorded on 2026-11-24; `make test-peers`
-runs them again and writes benchmarks/results/peers.md.
+sae-lens 6.54.12, sae-bench 0.6.0 and 0.1.0 (get_sparsity_and_variance_metrics), dictionary-learning
+0.1.0 (evaluation.evaluate), eai-sparsify 1.3.3 (SparseCoder.forward), each in an environment of its
+own with torch 2.13.0, in float64, all tokens in one batch. Recorded on 2026-11-24 and 25;
+`make test-peers` runs them again and writes benchmarks/results/peers.md.
 """
 
 from __future__ import annotations
