@@ -68,6 +68,30 @@ def test_an_sae_that_left_and_came_back_has_the_same_numbers(kinds: Kinds, tmp_p
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
 
+def test_an_imported_sae_is_matched_with_ours_of_the_same_width(
+    kinds: Kinds, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = kinds
+    export(workspace, f"{SOURCE}/topk.s0", "dictionary_learning", out=tmp_path / "there")
+    cell, _ = taken(workspace, tmp_path / "there", "visitor")
+    registry = Registry.load(workspace)
+    own = registry.cell(SOURCE, registry.check_key("topk.s0"))
+    evaluate_cells(workspace, [own, cell])
+    refresh(workspace)
+    with pytest.raises(SystemExit, match="0"):
+        main(["--workspace", str(workspace.root), "match", cell.sae_id, own.sae_id, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pair"], {told["sae_a"], told["sae_b"]}) == (
+        "requested",
+        {own.sae_id, cell.sae_id},
+    )
+    assert told["mmcs_ab"] == pytest.approx(1, abs=1e-5)
+    assert told["shared_90"] == 1.0
+    found = query(workspace, f"FROM latent_matches WHERE sae_a = '{cell.sae_id}'").to_pylist()
+    assert found
+    assert all(row["latent_a"] == row["partner"] for row in found)
+
+
 def test_taking_in_the_same_files_again_changes_nothing(kinds: Kinds, tmp_path: Path) -> None:
     workspace, _ = kinds
     export(workspace, f"{SOURCE}/gated.s0", "dictionary_learning", out=tmp_path / "there")
