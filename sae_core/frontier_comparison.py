@@ -38,7 +38,8 @@ class Comparison:
     """`a`, `b` the two values; `difference` a minus b with its interval: negative favours a.
 
     `probability` is the share of resamples in which a is lower; None without an interval, then
-    `difference` has the reason. n counts documents.
+    `difference` has the reason, such as a recipe whose loss has no denominator above 0 (a and b
+    are NaN then). n counts documents.
     """
 
     a: float
@@ -61,6 +62,8 @@ def value_with_interval(
 
     `counts` (B, D): how often each document is drawn (`bootstrap.resample_counts`).
     """
+    if undefined := _no_denominator(arms, counts):
+        return Measured(None, n=arms[0].active.shape[1], reason=undefined)
     values = [value_at(one, l0) for one in _resampled(arms, counts, seed=seed, side=0)]
     point = value_at(family_frontier(arms), l0)
     return _measured(point, np.array(values), arms, _beyond(l0))
@@ -99,6 +102,9 @@ def _compared(
     number: Callable[[Frontier], float],
     reason: str,
 ) -> Comparison:
+    if undefined := _no_denominator([*a, *b], counts):
+        nothing = Measured(None, n=a[0].active.shape[1], reason=undefined)
+        return Comparison(float("nan"), float("nan"), nothing, None)
     points = [number(family_frontier(arms)) for arms in (a, b)]
     replicates = [
         np.array([number(one) for one in _resampled(arms, counts, seed=seed, side=side)])
@@ -137,6 +143,18 @@ def _points(
     return np.stack(l0, axis=1), np.stack(loss, axis=1)
 
 
+def _no_denominator(arms: Sequence[Arm], counts: np.ndarray) -> str | None:
+    """Why a ratio is none: in some recipe the interval of what it is divided by is not above 0."""
+    for arm in arms:
+        low, high = interval(counts @ arm.weight.mean(0))
+        if not low > 0:
+            return (
+                f"{arm.name}: what the loss is divided by is not above 0 (interval {low:.3g} to "
+                f"{high:.3g}): there is no loss to recover"
+            )
+    return None
+
+
 def _beyond(l0: float) -> str:
     return f"L0 = {l0:g} is not between the measured L0; nothing is extrapolated"
 
@@ -146,8 +164,8 @@ def _measured(point: float, values: np.ndarray, arms: Sequence[Arm], reason: str
     if not np.isfinite(point):
         return Measured(None, n=n, reason=reason)
     if not np.isfinite(values).all():
-        share = float(np.isfinite(values).mean())
-        told = f"interval undefined: only {share:.0%} of the resamples have a value"
+        without = int((~np.isfinite(values)).sum())
+        told = f"interval undefined: {without} of {len(values)} resamples have no value"
         return Measured(point, n=n, reason=told)
     low, high = (float(end) for end in interval(values))
     few = min(len(arm.active) for arm in arms) < MIN_SEEDS

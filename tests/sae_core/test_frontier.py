@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -144,3 +146,29 @@ def test_an_l0_that_was_not_measured_has_no_value_and_a_reason() -> None:
     assert told.difference.value is None
     assert told.probability is None
     assert "extrapolated" in str(told.difference.reason)
+
+
+def test_a_ratio_without_a_denominator_is_none_and_names_the_recipe() -> None:
+    (one, *rest) = family(BETTER, seeds=3, spread=0.05, draw=0)
+    weight = np.random.default_rng(0).normal(size=one.weight.shape)
+    nothing = [Arm("flat", one.active, one.tokens, one.loss, weight - weight.mean()), *rest]
+    told = compare_at(nothing, family(BETTER, seeds=3, spread=0.05, draw=1), 16, COUNTS, seed=0)
+    assert (told.difference.value, told.probability) == (None, None)
+    measured = value_with_interval(nothing, 16, COUNTS, seed=0)
+    assert measured.value is None
+    for reason in (told.difference.reason, measured.reason):
+        assert str(reason).startswith("flat: what the loss is divided by is not above 0")
+
+
+def test_resamples_without_a_value_are_counted() -> None:
+    # Seeds differ in L0, so that some resamples' largest L0 falls short of the one asked for.
+    arms = family(BETTER, seeds=4, spread=0.05, draw=0)
+    wide = Arm("k32", arms[1].active * np.array([[0.9], [1.0], [1.0], [1.1]]), *vars_of(arms[1]))
+    measured = value_with_interval([arms[0], wide], 32, COUNTS, seed=0)
+    assert measured.value is not None
+    assert measured.ci_low is None
+    assert re.fullmatch(r"interval undefined: \d+ of 400 resamples have no value", measured.reason)
+
+
+def vars_of(arm: Arm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return arm.tokens, arm.loss, arm.weight
