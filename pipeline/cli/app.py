@@ -25,6 +25,7 @@ COMMANDS = (
     "sql",
     "claims",
     "match",
+    "frontier",
     "report",
     "export",
     "import",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pipeline.catalog.warehouse import query
+from pipeline.cli.app import main
 from pipeline.errors import UserError
 from pipeline.overview.frontier import arms, recipes_of
 from pipeline.overview.pictures import frontier_picture
@@ -58,3 +61,30 @@ def test_the_picture_is_one(world: tuple[Workspace, Study]) -> None:
     family = arms(workspace, SOURCE, ["topk8"], "mse")
     assert frontier_picture({"topk": family}, "mse").startswith(b"\x89PNG")
     assert frontier_picture({}, "mse").startswith(b"\x89PNG")
+
+
+def test_the_command_compares_a_family_with_another(
+    world: tuple[Workspace, Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = world
+    given = ["--workspace", str(workspace.root), "frontier", SOURCE, "topk*"]
+
+    def told(*more: str) -> str:
+        with pytest.raises(SystemExit, match="0"):
+            main([*given, *more])
+        return capsys.readouterr().out
+
+    answer = json.loads(told("topk8", "--json"))
+    (front,) = answer["families"][0]["points"]
+    family = arms(workspace, SOURCE, ["topk8"], "mse")
+    assert front["l0"] == pytest.approx(float(family_frontier(family).l0[0]))
+    assert answer["families"][0]["at_l0"]["value"] == pytest.approx(front["loss"])
+    assert answer["difference"]["at_l0"]["value"] == 0
+    assert answer["difference"]["area"]["value"] == 0
+    text = told("topk8", "--loss", "loss_not_recovered")
+    assert "topk* less topk8; below 0 the first is better" in text
+    assert "2 seeds" in text
+    assert "not known (L0 = 99 is not between" in told("--l0", "99")
+    with pytest.raises(SystemExit, match="2"):
+        main([*given[:-1], "gated*"])
+    assert "There are: topk8" in capsys.readouterr().err

@@ -35,6 +35,7 @@ WORDS = {
     "sql": ["query", "--file", "--format", "--output"],
     "claims": ["--json"],
     "match": ["one", "other", "--json"],
+    "frontier": ["source", "family", "other", "--l0", "--loss", "--json"],
     "report": ["--output", "--study", "--figures", "--json"],
     "export": ["sae", "--format", "--out", "--nearest", "--json"],
     "import": [
