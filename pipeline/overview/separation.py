@@ -61,14 +61,15 @@ def likenesses(workspace: Workspace) -> list[Likeness]:
 def unseparated(found: Sequence[Comparison]) -> list[str]:
     """Each metric that cannot tell trained from other weights, with how many of the pairs.
 
-    A pair counts where its interval touches 0. Left out: pairs without an interval, and pairs of
-    exactly equal values, where the recipe says what the number is (TopK's L0).
+    A pair counts where its interval touches 0. Left out: pairs without an interval, and an L0 that
+    is exactly equal, since there the recipe says what it is (TopK's).
     """
     lines = []
     for weights in sorted({c.twin for c in found}):
         for metric in ASKED:
             pairs = [c for c in found if c.metric == metric and c.twin == weights]
-            judged = [c for c in pairs if c.ci_low is not None and c.trained != c.random]
+            told = [c for c in pairs if metric != "l0" or c.trained != c.random]
+            judged = [c for c in told if c.ci_low is not None]
             blurred = [c for c in judged if c.indistinct]
             if blurred:
                 example = f"such as {blurred[0].sae}, {blurred[0].difference:+.4g}"

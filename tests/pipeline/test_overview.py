@@ -125,8 +125,10 @@ def test_a_metric_that_cannot_tell_is_named_with_how_many_pairs() -> None:
     assert line.startswith("l0 does not tell trained from random weights in 1 of 2 pairs")
 
 
-def test_equal_values_are_what_the_recipe_says() -> None:
+def test_an_equal_l0_is_what_the_recipe_says_and_other_equal_values_are_warned_of() -> None:
     assert unseparated([comparison("l0", "neither", 0.0, 0.0, 0.0)]) == []
+    (line,) = unseparated([comparison("single_token_latents", "lower", 0.0, 0.0, 0.0)] * 5)
+    assert line.startswith("single_token_latents does not tell trained from random weights in 5 of")
 
 
 @pytest.mark.parametrize(("twin", "warned"), [(0.3, False), (0.6, True), (None, False)])
