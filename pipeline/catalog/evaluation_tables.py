@@ -5,10 +5,16 @@ from __future__ import annotations
 from pipeline.catalog.columns import Table, columns
 from pipeline.catalog.latent_tables import LATENT_EXAMPLES, LATENTS
 
+_DEVIATIONS = "deviations of these draws by which"
+_FEW_ROWS = (
+    "a draw is judged on at most 1,024 of the latents, spread evenly, so that of f more its "
+    "deviation is larger, and z smaller, by up to sqrt(f / 1024)"
+)
+
 
 def _nulls(name: str, way: str) -> list[str]:
     """Columns of what chance gives for an MMCS."""
-    of, end = f"{name}_{way}", "deviations of these draws by which"
+    of, end = f"{name}_{way}", _DEVIATIONS
     other = "b" if way == "ab" else "a"
     return [
         f"{name}_null_{way} d {of} expected for random directions in place of {other}",
@@ -141,9 +147,9 @@ DICTIONARY_MATCHES = Table(
         "mmcs_encoder_ab d mmcs_ab of the encoder rows",
         "mmcs_encoder_ba d mmcs_ba of the encoder rows",
         "mmcs_null_ab d mmcs_ab expected for random directions in place of b, mean of 10 draws",
-        "mmcs_null_z_ab d standard deviations of these draws by which mmcs_ab lies above them",
+        f"mmcs_null_z_ab d standard {_DEVIATIONS} mmcs_ab lies above them; {_FEW_ROWS}",
         "mmcs_permuted_ab d mmcs_ab expected for b with its coordinates permuted, mean of 10 draws",
-        "mmcs_permuted_z_ab d standard deviations of these draws by which mmcs_ab lies above them",
+        f"mmcs_permuted_z_ab d standard {_DEVIATIONS} mmcs_ab lies above them; {_FEW_ROWS}",
         *_nulls("mmcs", "ba"),
         *_nulls("mmcs_all", "ab"),
         *_nulls("mmcs_all", "ba"),

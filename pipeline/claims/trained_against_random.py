@@ -11,7 +11,8 @@ CLAIM = Claim(
     reference="the reading that Heap et al., Automated Interpretability Metrics Do Not Distinguish "
     "Trained and Random Transformers (2025), arXiv 2501.17727, doubt",
     study="examples/claims/trained_against_random.yaml",
-    effect="FVU, mean over random twins less trained, paired by seed",
+    effect="FVU, mean over random twins less trained, paired by seed; replicates are SAE seeds, "
+    "given these draws of the random weights",
     threshold=0.01,
     sql="""
 SELECT t.source, t.recipe, t.seed, any_value(t.tokens) AS tokens, avg(r.fvu) - t.fvu AS effect

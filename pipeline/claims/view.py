@@ -29,6 +29,7 @@ _COLUMNS = (
     ("threshold", "the claim holds above this: stated before anything was measured"),
     ("measures", "what the effect is"),
     ("study", "the study file that measures it"),
+    ("query", "SQL that gives a row per replicate: source, recipe, seed, tokens, effect"),
 )
 _COMMENT = (
     "The field's claims that this pipeline tests, one row per source and recipe on which one was "
@@ -55,7 +56,7 @@ def view_sql(listed: Sequence[Claim], *, before: str = "") -> str:
     )
     names = ", ".join(name for name, _ in _COLUMNS[4:])
     return f"""
-WITH {before}listed(claim, statement, reference, study, measures, threshold, overlap) AS (
+WITH {before}listed(claim, statement, reference, study, measures, query, threshold, overlap) AS (
   VALUES
   {values}
 ), replicates AS (
@@ -84,7 +85,8 @@ ORDER BY claim, source, recipe"""
 
 
 def _values(claim: Claim) -> str:
-    texts = (claim.name, claim.statement, claim.reference, claim.study, claim.effect)
+    said = (claim.name, claim.statement, claim.reference, claim.study, claim.effect)
+    texts = (*said, claim.sql.strip())
     numbers = (claim.threshold, claim.overlap)
     return f"({', '.join([*map(_text, texts), *(f'{number!r}::DOUBLE' for number in numbers)])})"
 

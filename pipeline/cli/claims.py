@@ -34,7 +34,9 @@ def shown(rows: list[dict[str, Any]]) -> str:
             about = f"{row['statement']} ({row['reference']})"
             head = textwrap.wrap(about, 96, initial_indent="  ", subsequent_indent="  ")
             head += textwrap.wrap(
-                f"Measured: {row['measures']}. The claim holds above {row['threshold']:g}.",
+                f"Measured: {row['measures']}. The claim holds above {row['threshold']:g}. Study: "
+                f'{row["study"]}. Query: sae sql "select query from claims where claim = '
+                f"'{row['claim']}'\".",
                 96,
                 initial_indent="  ",
                 subsequent_indent="  ",

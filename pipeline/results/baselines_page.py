@@ -25,8 +25,9 @@ _EXPECTED = """Measured is the mean over SAEs or pairs of SAEs, with the lowest 
 (`examples/random_baselines.sql`). Expected values are other people's, of other models and widths: a
 difference is no error."""
 _PAIRED = """Paired differences, trained less the other weights, on the same tokens. The interval
-resamples documents, SAE seeds and weights seeds; a number whose interval holds 0 does not tell a
-trained network from that baseline. Where losses are missing, the baseline has none."""
+resamples what `over` says: the study draws each baseline's weights once, so that another draw may
+differ by more. A number whose interval holds 0 does not tell a trained network from that baseline.
+Where losses are missing, the baseline has none."""
 _COMPARED = (
     "fvu",
     "l0",
@@ -40,7 +41,7 @@ _COMPARED = (
     "l2_ratio",
 )
 _TWINS = """
-SELECT recipe, random_weights, metric, trained, random, difference, ci_low, ci_high, reason
+SELECT recipe, random_weights, metric, trained, random, difference, ci_low, ci_high, reason, level
 FROM trained_vs_random
 WHERE seed IS NULL AND metric IN ({metrics}) AND split_part(sae_trained, '.s*', 1) IN ({recipes})
 ORDER BY recipe, random_weights, metric"""
@@ -91,6 +92,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "other": row["random"],
         "difference": row["difference"],
         "95 % interval": interval(low, high),
+        "over": row["level"] or "–",
         "tells them apart": {None: row["reason"] or "–", True: "yes", False: "no"}[apart],
     }
 
