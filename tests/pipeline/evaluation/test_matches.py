@@ -120,7 +120,11 @@ def test_novel_latents_help_a_narrow_sae_and_those_that_it_has_do_not(world: Wor
     assert (alone["fvu_change"], alone["ce_change"]) == (0.0, 0.0)
     assert (novel["n_added"], novel["fvu"], novel["ce_increase_nats"]) == (WIDTH, 0.0, 0.0)
     assert novel["fvu_change_ci_low"] < novel["fvu_change"] < novel["fvu_change_ci_high"] < 0
+    assert novel["ce_change"] == pytest.approx(-cost, rel=1e-6)
+    assert novel["ce_change_ci_low"] <= novel["ce_change"] <= novel["ce_change_ci_high"] < 0
     assert again["n_added"] == WIDTH
     assert again["fvu_change_ci_low"] > 0.2
+    assert again["ce_change"] == pytest.approx(again["ce_increase_nats"] - cost, rel=1e-6)
+    assert again["ce_change"] > novel["ce_change_ci_high"]
     assert rows["absorbed"]["fvu"] is None
     assert rows["absorbed"]["reason"] == "no latent is of this class"
