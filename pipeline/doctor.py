@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.catalog.provenance import code_commit, package_version
+from pipeline.errors import RemoteError
 from pipeline.sources_outside import hub, package_index
 from pipeline.workspace import Workspace
 
@@ -20,7 +21,10 @@ MANY_PARTS = 1000
 
 @dataclass(frozen=True)
 class Findings:
-    """Versions, device, threads, disk; None where something is not there or cannot be told."""
+    """Versions, device, threads, disk; None where something is not there or cannot be told.
+
+    `remote` is the workspace's remote place, `remote_problem` why it cannot be used now.
+    """
 
     workspace: str
     package: str
@@ -37,15 +41,18 @@ class Findings:
     most_parts_table: str | None
     package_index: str
     hub: str
+    remote: str | None
+    remote_problem: str | None
 
 
 def findings(workspace: Workspace) -> Findings:
-    """Looks; loads torch, which takes seconds."""
+    """Looks; loads torch, which takes seconds, and connects to the remote place if one is named."""
     import torch
 
     properties = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     folders = sorted(path for path in workspace.tables.glob("*") if path.is_dir())
     parts = {path.name: sum(1 for _ in path.glob("*.parquet")) for path in folders}
+    remote, problem = _remote(workspace)
     most = max(parts, key=lambda name: parts[name], default=None)
     return Findings(
         workspace=str(workspace.root),
@@ -63,6 +70,8 @@ def findings(workspace: Workspace) -> Findings:
         most_parts_table=most,
         package_index=package_index(),
         hub=hub(),
+        remote=remote,
+        remote_problem=problem,
     )
 
 
@@ -97,6 +106,22 @@ def slow(found: Findings) -> list[str]:
             "take seconds. `sae gc` makes them one."
         )
     return told
+
+
+def _remote(workspace: Workspace) -> tuple[str | None, str | None]:
+    """The remote place, and why it cannot be used; None for either where there is none."""
+    from pipeline.remote.objects import objects_at
+    from pipeline.remote.place import remote_of
+
+    url = None
+    try:
+        remote = remote_of(workspace)
+        if remote is not None:
+            url = remote.url
+            objects_at(url)
+    except RemoteError as error:
+        return url, str(error)
+    return url, None
 
 
 def _version(name: str) -> str | None:

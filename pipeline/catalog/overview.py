@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.catalog.warehouse import connect
 from pipeline.failures import failures
 from pipeline.locks import Holder, device_holder, runs
+from pipeline.remote.sent import sent
 from pipeline.workspace import Workspace
 
 _COUNTS = """
@@ -27,10 +28,11 @@ def overview(workspace: Workspace) -> dict[str, Any]:
         diverged = [sae for (sae,) in connection.execute(_DIVERGED).fetchall()]
     names = ("studies", "sources", "saes", "evaluations")
     known = [(run, holder, alive) for run, (holder, alive) in runs(workspace).items()]
-    device = device_holder(workspace)
+    device, remote = device_holder(workspace), sent(workspace)
     return {
         "workspace": str(workspace.root),
         **dict(zip(names, counts or (), strict=True)),
+        "remote": asdict(remote) if remote else None,
         "running": [_run(run, holder) for run, holder, alive in known if alive],
         "device": str(device) if device else None,
         "failed": [asdict(one) for one in failures(workspace)],

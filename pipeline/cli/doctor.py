@@ -45,8 +45,17 @@ def _text(found: Findings) -> str:
             f"tables       {_parts(found)}",
             f"index        {found.package_index}",
             f"hub          {found.hub}",
+            f"remote       {_remote(found)}",
         ]
     )
+
+
+def _remote(found: Findings) -> str:
+    if found.remote_problem:
+        return found.remote_problem
+    if found.remote is None:
+        return "none: what is made lies in the workspace alone"
+    return f"{found.remote}: it answers"
 
 
 def _parts(found: Findings) -> str:

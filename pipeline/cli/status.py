@@ -25,6 +25,7 @@ def _text(state: dict[str, Any]) -> str:
     lines = [f"workspace    {state['workspace']}"]
     for name in ("studies", "sources", "saes", "evaluations"):
         lines.append(f"{name:<12} {state[name]}")
+    lines += _listed("remote", [_remote(state["remote"])] if state["remote"] else [])
     running = [f"{run['run']}: {run['holder']}, since {run['since']}" for run in state["running"]]
     lines += _listed("running", running)
     lines += _listed("device", [state["device"] or "free"])
@@ -34,6 +35,15 @@ def _text(state: dict[str, Any]) -> str:
     lines += _listed("died", [f"{run['run']}: {run['holder']}" for run in state["died"]])
     lines += [] if running else _next(state)
     return "\n".join(lines)
+
+
+def _remote(remote: dict[str, Any]) -> str:
+    there = ", ".join(
+        f"{remote[f'{kind}_there']} of {remote[kind]} {name}"
+        for kind, name in (("sources", "sources"), ("saes", "SAEs"))
+    )
+    whole = all(remote[f"{kind}_there"] == remote[kind] for kind in ("sources", "saes"))
+    return f"{remote['url']}: {there} lie there" + ("" if whole else "; `sae remote --send`")
 
 
 def _next(state: dict[str, Any]) -> list[str]:

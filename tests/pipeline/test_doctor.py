@@ -8,6 +8,9 @@ import pytest
 
 from pipeline.cli.app import main
 from pipeline.doctor import PACKAGES, Findings, slow
+from pipeline.remote.objects import objects_at
+from pipeline.remote.place import set_remote
+from pipeline.workspace import Workspace
 
 QUIET = Findings(
     workspace="/w",
@@ -25,6 +28,8 @@ QUIET = Findings(
     most_parts_table="saes",
     package_index="https://pypi.org/simple (pip's own)",
     hub="https://huggingface.co",
+    remote=None,
+    remote_problem=None,
 )
 
 
@@ -61,3 +66,34 @@ def test_the_command_tells_people_and_scripts_the_same(
     assert found["workspace"] == str(tmp_path)
     assert f"torch {found['packages']['torch']}" in shown[0]
     assert f"{found['cores']} cores, {found['threads']} threads" in shown[0]
+
+
+def test_the_remote_place_is_named_with_what_is_wrong_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shared").mkdir()
+    place, workspace = f"file://{tmp_path / 'shared'}", Workspace.open(tmp_path / "workspace")
+    set_remote(workspace, place)
+    given = ["doctor", "--workspace", str(workspace.root)]
+    for there, told in (
+        (True, f"remote       {place}: it answers"),
+        (False, "shared is no folder here"),
+    ):
+        if not there:
+            (tmp_path / "shared").rmdir()
+            objects_at.cache_clear()
+        with pytest.raises(SystemExit, match="0"):
+            main(given)
+        (line,) = [s for s in capsys.readouterr().out.splitlines() if s.startswith("remote")]
+        assert told in line
+
+
+def test_a_damaged_name_of_the_remote_place_is_told_with_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Workspace.open(tmp_path).root / "remote.json").write_text("{")
+    with pytest.raises(SystemExit, match="0"):
+        main(["doctor", "--workspace", str(tmp_path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["remote"] is None
+    assert "Name the remote place again" in found["remote_problem"]

@@ -22,6 +22,7 @@ from pipeline.remote.contents import contents
 from pipeline.remote.finished import send_finished
 from pipeline.remote.objects import Objects, objects_at
 from pipeline.remote.place import remote_of
+from pipeline.remote.sent import Sent, sent
 from pipeline.remote.shards import cached_shards
 from tests.pipeline.exchange.test_formats import openai_file
 from tests.pipeline.remote.world import SHARD_BYTES, Machine, machine
@@ -223,7 +224,9 @@ def test_all_that_is_finished_is_sent_on_request(
     remote = remote_of(made.workspace)
     assert remote is not None
     assert contents(remote).sources == contents(remote).saes == []
+    assert sent(made.workspace) == Sent(url, sources_there=0, sources=1, saes_there=0, saes=1)
     send_finished(made.workspace, silent)
+    assert sent(made.workspace) == Sent(url, sources_there=1, sources=1, saes_there=1, saes=1)
     held = contents(remote)
     assert held.sources == [str(made.source)]
     assert [sae.rpartition("/")[0] for sae in held.saes] == [f"{made.source}/topk.s0"]
