@@ -69,11 +69,14 @@ class LivingMatch:
 class DictionaryMatch:
     """How dictionary a (f, d) and b (g, d) match; `living` None where a side has none alive.
 
+    `mmcs_all_ab`, `abs_all_ab`: means of max_j cos and max_j |cos| over all latents, dead ones too.
     `latent_a` (f',), `latent_b` (g',): the living latents. `all_nulls` are those of all latents.
     """
 
     mmcs_all_ab: float
     mmcs_all_ba: float
+    abs_all_ab: float
+    abs_all_ba: float
     all_nulls: Nulls
     latent_a: torch.Tensor
     latent_b: torch.Tensor
@@ -105,18 +108,23 @@ def match_dictionaries(a: Directions, b: Directions, *, null_seed: int) -> Dicti
             "matched: compare SAEs of one site."
         )
     everything = best = max_cosine(a.decoder, b.decoder)
+    everything_opposite = opposite = max_cosine(a.decoder, -b.decoder)
     all_nulls = nulls = _nulls(a.decoder, b.decoder, null_seed)
     alive = len(a.living) > 0 and len(b.living) > 0
     if alive and not (a.alive.all() and b.alive.all()):
         one, other = a.decoder[a.living], b.decoder[b.living]
-        best, nulls = max_cosine(one, other), _nulls(one, other, null_seed)
+        best, opposite = max_cosine(one, other), max_cosine(one, -other)
+        nulls = _nulls(one, other, null_seed)
+    absolute_ab, absolute_ba = _absolute(everything, everything_opposite)
     return DictionaryMatch(
         mmcs_all_ab=float(everything.value_ab.mean()),
         mmcs_all_ba=float(everything.value_ba.mean()),
+        abs_all_ab=absolute_ab,
+        abs_all_ba=absolute_ba,
         all_nulls=all_nulls,
         latent_a=a.living,
         latent_b=b.living,
-        living=_living(a, b, best, nulls) if alive else None,
+        living=_living(a, b, best, opposite, nulls) if alive else None,
     )
 
 
@@ -124,11 +132,21 @@ def _nulls(a: torch.Tensor, b: torch.Tensor, seed: int) -> Nulls:
     return Nulls(random_both_ways(a, b, seed=seed), permuted_both_ways(a, b, seed=seed))
 
 
-def _living(a: Directions, b: Directions, best: MaxCosine, nulls: Nulls) -> LivingMatch:
+def _absolute(best: MaxCosine, opposite: MaxCosine) -> tuple[float, float]:
+    """Means of max_j |cos| both ways, from the largest cosines and those with −b."""
+    return (
+        float(torch.maximum(best.value_ab, opposite.value_ab).mean()),
+        float(torch.maximum(best.value_ba, opposite.value_ba).mean()),
+    )
+
+
+def _living(
+    a: Directions, b: Directions, best: MaxCosine, opposite: MaxCosine, nulls: Nulls
+) -> LivingMatch:
     from sae_kernels import max_cosine
 
     one, other = a.decoder[a.living], b.decoder[b.living]
-    opposite = max_cosine(one, -other)
+    absolute_ab, absolute_ba = _absolute(best, opposite)
     encoder_a, encoder_b = a.encoder[a.living], b.encoder[b.living]
     encoders = max_cosine(encoder_a, encoder_b)
     return LivingMatch(
@@ -138,8 +156,8 @@ def _living(a: Directions, b: Directions, best: MaxCosine, nulls: Nulls) -> Livi
         best_in_a=a.living[best.index_ba],
         cosine_ba=best.value_ba,
         encoder_ba=(encoder_b * encoder_a[best.index_ba]).sum(1),
-        abs_ab=float(torch.maximum(best.value_ab, opposite.value_ab).mean()),
-        abs_ba=float(torch.maximum(best.value_ba, opposite.value_ba).mean()),
+        abs_ab=absolute_ab,
+        abs_ba=absolute_ba,
         encoder_mmcs_ab=float(encoders.value_ab.mean()),
         encoder_mmcs_ba=float(encoders.value_ba.mean()),
         pairs=one_to_one(one, other, best),

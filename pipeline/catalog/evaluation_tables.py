@@ -140,6 +140,8 @@ DICTIONARY_MATCHES = Table(
         "mmcs_ba d mean over b's live latents of the best cosine in a",
         "mmcs_all_ab d the same over all latents of a",
         "mmcs_all_ba d the same over all latents of b",
+        "mmcs_all_abs_ab d mean over all latents of a of the best absolute cosine in all of b",
+        "mmcs_all_abs_ba d the same from b to a",
         "n_alive_a b live latents of a",
         "n_alive_b b live latents of b",
         "mmcs_abs_ab d mean over a's live latents of the best absolute cosine in b",

@@ -144,6 +144,8 @@ def match_row(found: DictionaryMatch) -> Row:
         "mmcs_ba": found.mmcs_ba,
         "mmcs_all_ab": found.mmcs_all_ab,
         "mmcs_all_ba": found.mmcs_all_ba,
+        "mmcs_all_abs_ab": found.abs_all_ab,
+        "mmcs_all_abs_ba": found.abs_all_ba,
         "n_alive_a": len(found.latent_a),
         "n_alive_b": len(found.latent_b),
         **_nulls("mmcs_all", found.all_nulls, found.mmcs_all_ab, found.mmcs_all_ba),

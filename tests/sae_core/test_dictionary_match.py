@@ -52,6 +52,11 @@ def test_the_dead_are_left_out_on_both_sides() -> None:
     assert found.mmcs_ab == pytest.approx(0.5)  # 1 meets itself, 2 meets nothing
     assert found.mmcs_ba == pytest.approx(1 / 3)
     assert found.mmcs_all_ab == pytest.approx(1.0)
+    turned = match(a, -a, alive_a, alive_b)
+    assert turned.living.abs_ab == pytest.approx(0.5)
+    assert turned.living.abs_ba == pytest.approx(1 / 3)
+    assert (turned.abs_all_ab, turned.abs_all_ba) == (1.0, 1.0)
+    assert turned.mmcs_all_ab == pytest.approx(0.0)
     assert found.latent_a.tolist() == [1, 2]
     assert found.living.best_in_b[0].item() == 1
     assert found.latent_b.tolist() == [0, 1, 3]
