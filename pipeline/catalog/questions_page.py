@@ -19,7 +19,7 @@ from pipeline.workspace import Workspace
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROWS = 15
 
-_HEAD = """# Twenty-one questions, in SQL
+_HEAD = """# Twenty-two questions, in SQL
 
 Made of `docs/questions.sql`; the answers are those of the study `examples/questions.yaml` on the
 embedded model:

@@ -59,7 +59,7 @@ def test_the_page_is_the_one_that_the_questions_make() -> None:
     page = (DOCS / "sql.md").read_text()
     shown = iter(answers_on(page))
     assert page == questions_page(lambda _: next(shown))
-    assert len(questions()) == 21
+    assert len(questions()) == 22
 
 
 def test_an_answer_on_the_page_ends_with_its_number_of_rows(asked: Workspace) -> None:
