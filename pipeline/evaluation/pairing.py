@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline.evaluation.comparisons import Measurement, compare, compare_seeds
 from pipeline.evaluation.identity import Evaluation, identify_all
+from pipeline.evaluation.kept_directions import KeptDirections
 from pipeline.evaluation.matches import Match, is_matched, match, read_match
 from pipeline.evaluation.measuring import match_numbers
 from pipeline.evaluation.neighbours import (
@@ -94,8 +95,6 @@ def _numbers_of_matches(
 
 def match_pairs(pairs: Sequence[Neighbours], sums: Measurements, *, report: Report) -> list[Match]:
     """Matches pairs of measured SAEs, each dictionary loaded once where few are in turn."""
-    from functools import lru_cache
-
     import torch
 
     from pipeline.load_sae import load
@@ -105,11 +104,10 @@ def match_pairs(pairs: Sequence[Neighbours], sums: Measurements, *, report: Repo
 
     by_id = {one.sae: one for pair in pairs for one in (pair.a, pair.b)}
 
-    @lru_cache(maxsize=8)
-    def directions(sae: str) -> Directions:
+    def loaded(sae: str) -> Directions:
         one = by_id[sae]
-        loaded = load(one.folder).to(training_device(one.cell.model.device))
-        return directions_of(loaded, torch.from_numpy(sums.of(one).latents.n_fires > 0))
+        trained = load(one.folder).to(training_device(one.cell.model.device))
+        return directions_of(trained, torch.from_numpy(sums.of(one).latents.n_fires > 0))
 
     def sample(one: Evaluation) -> CodeSample | None:
         if one.cell.source.weights.variant in _OTHER_TEXT:
@@ -117,7 +115,7 @@ def match_pairs(pairs: Sequence[Neighbours], sums: Measurements, *, report: Repo
         arrays = sums.of(one).tallies.get("code_sample")
         return None if arrays is None else CodeSample.of(arrays)
 
-    done = []
+    done, directions = [], KeptDirections(loaded)
     for pair in pairs:
         done.append(match(pair, lambda one: directions(one.sae), sample))
         report(Progress("matching", len(done), len(pairs), "pairs", pair.pair))
