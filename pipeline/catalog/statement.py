@@ -59,7 +59,10 @@ def _single(sql: str) -> tuple[object, str]:
     try:
         found = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise SqlStatementError(str(error)) from error
+        raise SqlStatementError(
+            f"{error}\n`sae sql` takes one SELECT (or FROM, WITH, DESCRIBE, SHOW, SUMMARIZE, "
+            'EXPLAIN) in DuckDB\'s SQL, such as "from evaluations". More are in docs/sql.md.'
+        ) from error
     if len(found) != 1:
         given = f"{len(found)} statements were" if found else "no statement was"
         raise SqlStatementError(f"{given} given; `sae sql` takes one. Give a single SELECT.")

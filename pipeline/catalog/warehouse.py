@@ -97,6 +97,10 @@ def _script(sql: list[str]) -> str:
 def _explained(text: str) -> str:
     if "Permission" in text or "file system operations are disabled" in text:
         text += "\nA query reads the workspace's tables and no other file."
+    elif "Referenced column" in text:
+        text += (
+            "\n`sae sql 'DESCRIBE evaluations'` lists a view's columns, docs/schema.md explains."
+        )
     elif "Table with name" in text:
         text += "\n`sae sql 'SHOW TABLES'` lists the tables; docs/schema.md explains them."
     return text
