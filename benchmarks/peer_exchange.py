@@ -174,9 +174,8 @@ def report(rows: list[Compared], metrics: Metrics, loader: str) -> str:
 def _host(foreign):
     """The function that gives codes and reconstructions of the SAE as one of ours, or as plain."""
     plain = foreign.plain
-    is_transcoder = plain.W_skip is not None or plain.width != plain.written_width
     try:
-        sae = own_sae(foreign, write_site="mlp_out" if is_transcoder else None, scale=1.7)
+        sae = own_sae(foreign, write_site="mlp_out" if foreign.is_transcoder else None, scale=1.7)
     except CannotHold:
         return lambda x: (plain.encode(x), plain.reconstruct(x, plain.encode(x)))
     return lambda x: both(sae, x)

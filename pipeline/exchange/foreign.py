@@ -41,7 +41,8 @@ class Foreign:
     """An SAE as it was read: plain data, or our own where it is one.
 
     `architecture` by their name; `settings` their configuration as it stands; `tokens` that it was
-    trained on, where they say; `notes` what a person should know.
+    trained on, where they say; `notes` what a person should know; `writes_elsewhere`: whether its
+    files say that it reconstructs another site than it reads.
     """
 
     format: str
@@ -52,6 +53,27 @@ class Foreign:
     sae: Sae | None = None
     tokens: int | None = None
     notes: tuple[str, ...] = field(default=())
+    writes_elsewhere: bool = False
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether its files or its shapes say so; our own know for themselves."""
+        plain = self.plain
+        if plain is None:
+            return False
+        return (
+            self.writes_elsewhere or plain.W_skip is not None or plain.width != plain.written_width
+        )
+
+
+def writes_elsewhere(provenance: object, *, otherwise: bool) -> bool:
+    """Whether an SAE's recipe has a site that it writes; `otherwise` for one that is not ours.
+
+    Formats do not keep it for all: a transcoder of equal widths is written as an SAE for some, and
+    an SAE that does not subtract its bias as a transcoder for others.
+    """
+    config = provenance.get("config") if isinstance(provenance, Mapping) else None
+    return "write_site" in config if isinstance(config, Mapping) else otherwise
 
 
 def read_json(path: Path) -> dict[str, Any]:

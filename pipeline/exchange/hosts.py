@@ -27,7 +27,7 @@ def own_sae(foreign: Foreign, *, write_site: str | None = None, scale: float = 1
         return foreign.sae
     assert foreign.plain is not None
     plain = foreign.plain
-    _check_sites(plain, write_site)
+    _check_sites(foreign, plain, write_site)
     fields = _fields(plain, write_site)
     tokens = foreign.tokens or UNKNOWN_TOKENS
     own = config_class(fields["architecture"])
@@ -38,18 +38,20 @@ def own_sae(foreign: Foreign, *, write_site: str | None = None, scale: float = 1
     return sae
 
 
-def _check_sites(plain: PlainSae, write_site: str | None) -> None:
-    is_transcoder = plain.W_skip is not None or plain.width != plain.written_width
+def _check_sites(foreign: Foreign, plain: PlainSae, write_site: str | None) -> None:
+    is_transcoder = foreign.is_transcoder
+    if (write_site or is_transcoder) and (plain.per_token or as_topk(plain) is None):
+        mend = "" if is_transcoder else " Without --write-site it is taken as an SAE."
+        raise ExchangeError(
+            f"a transcoder with {type(plain.rule).__name__.lower()} latents has no counterpart "
+            f"here. Allowed: the k largest, or ReLU.{mend}"
+        )
     if is_transcoder and write_site is None:
         raise ExchangeError(
             f"it reads {plain.width} dimensions and writes {plain.written_width}"
-            f"{' with a linear skip' if plain.W_skip is not None else ''}: a transcoder. Say which "
-            "site it reconstructs: --write-site mlp_out."
-        )
-    if write_site and (plain.per_token or as_topk(plain) is None):
-        raise ExchangeError(
-            f"a transcoder with {type(plain.rule).__name__.lower()} latents has no counterpart "
-            "here. Allowed: the k largest, or ReLU. Without --write-site it is taken as an SAE."
+            f"{' with a linear skip' if plain.W_skip is not None else ''}, and is a transcoder by "
+            f"its files ({foreign.architecture}). Say which site it reconstructs: --write-site "
+            "mlp_out."
         )
 
 

@@ -19,7 +19,15 @@ import torch
 
 from pipeline.errors import ExchangeError
 from pipeline.exchange.cannot_hold import CannotHold
-from pipeline.exchange.foreign import About, Foreign, Tensors, read_json, read_pickled, setting
+from pipeline.exchange.foreign import (
+    About,
+    Foreign,
+    Tensors,
+    read_json,
+    read_pickled,
+    setting,
+    writes_elsewhere,
+)
 from sae_core.plain import Gate, GroupMax, PlainSae, Relu, Threshold, TopK
 from sae_core.plain_identities import recentred, uncentred
 
@@ -108,7 +116,13 @@ def read(place: Path) -> Foreign:
             "they lie in the file"
         )
     return Foreign(
-        "dictionary_learning", f"{PACKAGE} {VERSION}", name, config, plain=plain, notes=tuple(notes)
+        "dictionary_learning",
+        f"{PACKAGE} {VERSION}",
+        name,
+        config,
+        plain=plain,
+        notes=tuple(notes),
+        writes_elsewhere=writes_elsewhere(config.get("sae_foundry"), otherwise=False),
     )
 
 

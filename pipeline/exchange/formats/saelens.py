@@ -29,6 +29,7 @@ from pipeline.exchange.foreign import (
     read_json,
     read_safetensors,
     setting,
+    writes_elsewhere,
 )
 from sae_core.plain import Gate, GroupMax, PlainSae, Relu, Rule, Threshold, TopK
 from sae_core.plain_identities import as_relu, as_threshold
@@ -117,7 +118,18 @@ def read(place: Path) -> Foreign:
     if config.get("dtype", "float32") != "float32":
         notes.append(f"its weights are {config['dtype']}; here they are float32 of the same values")
     version = f"{PACKAGE} {metadata['sae_lens_version']}"
-    return Foreign("saelens", version, architecture, config, plain=plain, notes=tuple(notes))
+    elsewhere = writes_elsewhere(
+        metadata.get("sae_foundry"), otherwise="transcoder" in architecture
+    )
+    return Foreign(
+        "saelens",
+        version,
+        architecture,
+        config,
+        plain=plain,
+        notes=tuple(notes),
+        writes_elsewhere=elsewhere,
+    )
 
 
 def _config(plain: PlainSae, about: About) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipeline.exchange.foreign import (
     read_json,
     read_safetensors,
     setting,
+    writes_elsewhere,
 )
 from sae_core.plain import GroupMax, PlainSae, TopK
 from sae_core.plain_identities import as_topk
@@ -110,4 +111,14 @@ def read(place: Path) -> Foreign:
     )
     kind = " transcoder" if config.get("transcode") else ""
     kind = f"{kind} with a skip" if skip is not None else kind
-    return Foreign("sparsify", f"{PACKAGE} {VERSION}", f"{name}{kind}", config, plain=plain)
+    elsewhere = writes_elsewhere(
+        config.get("sae_foundry"), otherwise=bool(config.get("transcode", False))
+    )
+    return Foreign(
+        "sparsify",
+        f"{PACKAGE} {VERSION}",
+        f"{name}{kind}",
+        config,
+        plain=plain,
+        writes_elsewhere=elsewhere,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,9 @@ PAIRS = [
 def written(name: str, sae, folder: Path) -> Path:
     module = format_named(name)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, data in module.files(module.fitted(sae.plain()), ABOUT).items():
+    provenance = {**ABOUT.provenance, "config": sae.config.model_dump(mode="json")}
+    about = replace(ABOUT, provenance=provenance)
+    for file, data in module.files(module.fitted(sae.plain()), about).items():
         (folder / file).write_bytes(data)
     return folder
 
@@ -72,7 +76,7 @@ def test_what_is_written_gives_the_same_there_and_read_back(
     code = foreign.plain.encode(x)
     close(ours, (code, foreign.plain.reconstruct(x, code)))
     for scale in (1.0, 2.5):
-        site = "mlp_out" if foreign.plain.W_skip is not None else None
+        site = "mlp_out" if foreign.is_transcoder else None
         close(ours, both(own_sae(foreign, write_site=site, scale=scale), x))
 
 
@@ -96,6 +100,42 @@ def test_relu_transcoders_of_any_shape_are_held_where_the_format_has_them(
     back = own_sae(format_of(folder).read(folder), write_site="mlp_out")
     assert back.config.architecture == "skip_transcoder"
     close(both(sae, x), both(back, x))
+
+
+@pytest.mark.parametrize("name", sorted(NOT_EXACT))
+def test_a_transcoder_of_equal_widths_is_not_taken_for_an_sae_of_what_it_reads(
+    name: str, tmp_path: Path
+) -> None:
+    sae = random_sae("transcoder")
+    folder = written(name, sae, tmp_path)
+    foreign = format_of(folder).read(folder)
+    with pytest.raises(ExchangeError, match="reads 12 .* writes 12, and is a transcoder"):
+        own_sae(foreign)
+    back = own_sae(foreign, write_site="mlp_out")
+    assert back.config.architecture == "transcoder"
+    close(both(sae, activations()), both(back, activations()))
+
+
+def test_an_sae_that_does_not_subtract_its_bias_stays_one_where_that_makes_a_transcoder(
+    tmp_path: Path,
+) -> None:
+    sae = random_sae("relu_april")
+    folder = written("sparsify", sae, tmp_path)
+    foreign = format_of(folder).read(folder)
+    assert foreign.settings["transcode"] is True
+    close(both(sae, activations()), both(own_sae(foreign), activations()))
+
+
+def test_a_transcoder_that_has_no_counterpart_is_not_advised_to_be_an_sae(tmp_path: Path) -> None:
+    folder = written("saelens", random_sae("jumprelu"), tmp_path)
+    path = folder / "cfg.json"
+    config = json.loads(path.read_text()) | {"architecture": "jumprelu_transcoder", "d_out": 12}
+    del config["metadata"]["sae_foundry"]  # as a package writes it that is not ours
+    path.write_text(json.dumps(config))
+    foreign = format_of(folder).read(folder)
+    for site in (None, "mlp_out"):
+        with pytest.raises(ExchangeError, match=r"no counterpart here\. .*or ReLU\.$"):
+            own_sae(foreign, write_site=site)
 
 
 def test_architectures_come_back_as_what_they_are(tmp_path: Path) -> None:

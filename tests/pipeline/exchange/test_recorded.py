@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.errors import ExchangeError
 from pipeline.exchange.foreign import About
 from pipeline.exchange.formats import format_named, format_of, written_names
 from pipeline.exchange.hosts import own_sae
@@ -47,7 +48,7 @@ HOSTS = {
     "dictionary_learning/JumpReluAutoEncoder": "jumprelu",
     "sparsify/topk": "topk",
     "sparsify/groupmax": "group_max",
-    "sparsify/transcoder": "topk",
+    "sparsify/transcoder": "transcoder",
     "sparsify/skip-transcoder": "skip_transcoder",
 }
 
@@ -79,9 +80,10 @@ def test_every_recorded_folder_is_known_and_says_what_made_it() -> None:
 @each_folder
 def test_a_recorded_sae_is_the_same_as_one_of_ours(folder: Path) -> None:
     foreign = format_of(folder).read(folder)
-    plain = foreign.plain
-    is_transcoder = plain.W_skip is not None or plain.width != plain.written_width
-    sae = own_sae(foreign, write_site="mlp_out" if is_transcoder else None, scale=1.3)
+    if foreign.is_transcoder:
+        with pytest.raises(ExchangeError, match="--write-site mlp_out"):
+            own_sae(foreign, scale=1.3)
+    sae = own_sae(foreign, write_site="mlp_out" if foreign.is_transcoder else None, scale=1.3)
     assert sae.config.architecture == HOSTS[f"{folder.parent.name}/{folder.name}"]
     assert (said(folder)[0] > 0).any()
     close(said(folder), both(sae, rows()))
