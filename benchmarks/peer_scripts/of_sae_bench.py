@@ -13,8 +13,11 @@ from sae_lens.load_model import HookedProxyLM
 from scene import SITE, GivenModel, GivenSae, LinearSae, Scene, Tokens
 
 
-def main(scene: Scene) -> None:
-    """Prints the numbers."""
+def measured(scene: Scene, model: HookedProxyLM) -> tuple[dict[str, float], dict[str, float]]:
+    """What it says of reconstructions, under its own names, and the scores of losses, under ours.
+
+    SAEBench 0.1.0 has the same two functions.
+    """
     row = torch.zeros(1, len(scene.x), dtype=torch.int64)
     variance, _ = get_sparsity_and_variance_metrics(
         GivenSae(scene),
@@ -28,20 +31,26 @@ def main(scene: Scene) -> None:
         eval_batch_size_prompts=1,
         model_kwargs={},
     )
-    asked = {"compute_kl": False, "compute_ce_loss": True, "n_batches": 1}
-    model = HookedProxyLM(scene.language_model(), None, [SITE])
-    scores = [
-        get_downstream_reconstruction_metrics(
+    scores = {
+        name: get_downstream_reconstruction_metrics(
             LinearSae(scene),
             model,
             Tokens(scene.tokens),
+            compute_kl=False,
+            compute_ce_loss=True,
+            n_batches=1,
             eval_batch_size_prompts=len(scene.tokens),
             ignore_tokens={scene.special},
             exclude_special_tokens_from_reconstruction=excluded,
-            **asked,
         )["ce_loss_score"]
-        for excluded in (False, True)
-    ]
+        for name, excluded in (("ce_score_sae_bench", False), ("ce_score_sae_lens", True))
+    }
+    return variance, scores
+
+
+def main(scene: Scene) -> None:
+    """Prints the numbers."""
+    variance, scores = measured(scene, HookedProxyLM(scene.language_model(), None, [SITE]))
     numbers = {
         "ev_sae_bench": variance["explained_variance"],
         "ev_legacy": variance["explained_variance_legacy"],
@@ -49,10 +58,8 @@ def main(scene: Scene) -> None:
         "l0": variance["l0"],
         "cosine": variance["cossim"],
         "relative_reconstruction_bias": variance["relative_reconstruction_bias"],
-        "ce_score_sae_bench": scores[0],
-        "ce_score_sae_lens": scores[1],
     }
-    scene.tell("sae-bench", numbers)
+    scene.tell("sae-bench", numbers | scores)
 
 
 if __name__ == "__main__":

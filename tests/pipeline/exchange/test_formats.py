@@ -109,7 +109,7 @@ def test_a_transcoder_of_equal_widths_is_not_taken_for_an_sae_of_what_it_reads(
     sae = random_sae("transcoder")
     folder = written(name, sae, tmp_path)
     foreign = format_of(folder).read(folder)
-    with pytest.raises(ExchangeError, match="reads 12 .* writes 12, and is a transcoder"):
+    with pytest.raises(ExchangeError, match=r"reads 12 .* writes 12, and is a transcoder"):
         own_sae(foreign)
     back = own_sae(foreign, write_site="mlp_out")
     assert back.config.architecture == "transcoder"
