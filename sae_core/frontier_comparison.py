@@ -62,7 +62,7 @@ def value_with_interval(
 
     `counts` (B, D): how often each document is drawn (`bootstrap.resample_counts`).
     """
-    if undefined := _no_denominator(arms, counts):
+    if undefined := no_denominator(arms, counts):
         return Measured(None, n=arms[0].active.shape[1], reason=undefined)
     values = [value_at(one, l0) for one in _resampled(arms, counts, seed=seed, side=0)]
     point = value_at(family_frontier(arms), l0)
@@ -102,7 +102,7 @@ def _compared(
     number: Callable[[Frontier], float],
     reason: str,
 ) -> Comparison:
-    if undefined := _no_denominator([*a, *b], counts):
+    if undefined := no_denominator([*a, *b], counts):
         nothing = Measured(None, n=a[0].active.shape[1], reason=undefined)
         return Comparison(float("nan"), float("nan"), nothing, None)
     points = [number(family_frontier(arms)) for arms in (a, b)]
@@ -143,8 +143,8 @@ def _points(
     return np.stack(l0, axis=1), np.stack(loss, axis=1)
 
 
-def _no_denominator(arms: Sequence[Arm], counts: np.ndarray) -> str | None:
-    """Why a ratio is none: in some recipe the interval of what it is divided by is not above 0."""
+def no_denominator(arms: Sequence[Arm], counts: np.ndarray) -> str | None:
+    """Why a loss is none: in some recipe the interval of what it is divided by is not above 0."""
     for arm in arms:
         low, high = interval(counts @ arm.weight.mean(0))
         if not low > 0:

@@ -1,4 +1,4 @@
-"""Intervals of what is averaged over seeds: Student's, from independent values or from pairs."""
+"""Means over an SAE's matches with others, such as other seeds, with Student's interval."""
 
 from __future__ import annotations
 

@@ -36,19 +36,22 @@ def compare_families(
     it by most, its hypervolume inside a reference point that both share (the largest L0 and loss of
     any recipe given), and its loss at `l0` with an interval over documents and seeds; of two also
     the differences, first less second, and the share of resamples in which the first is lower.
-    `l0` None: the geometric middle of the L0 that all families reach; NaN, told by a reason, where
-    there is none. Raises UserError for a pattern without recipes and what `arms` raises.
+    `l0` None: the geometric middle of the L0 that all families reach; null, with reasons beside the
+    values, where there is none. Raises UserError for a pattern without recipes, for losses without
+    a denominator (a random network's) and what `arms` raises.
     """
     from sae_core.bootstrap import resample_counts
-    from sae_core.frontier_comparison import compare_areas, compare_at, family_frontier
+    from sae_core.frontier_comparison import family_frontier, no_denominator
 
     families = [arms(workspace, source, named(workspace, source, p), quantity) for p in patterns]
+    counts = resample_counts(families[0][0].active.shape[1], RESAMPLES, seed=SEED)
+    if undefined := no_denominator([arm for family in families for arm in family], counts):
+        raise UserError(f"{source} has no {quantity}. {undefined}. `--loss mse` exists for it.")
     fronts = [family_frontier(family) for family in families]
     points = [_points(family) for family in families]
-    edge = max(p["l0"] for family in points for p in family)
+    edge = max(1.0, *(p["l0"] for family in points for p in family))
     loss = max(p["loss"] for family in points for p in family)
     place = _middle(fronts) if l0 is None else l0
-    counts = resample_counts(families[0][0].active.shape[1], RESAMPLES, seed=SEED)
     told: dict[str, Any] = {
         "source": source,
         "quantity": quantity,
@@ -60,12 +63,7 @@ def compare_families(
         ],
     }
     if len(families) == 2:
-        at = compare_at(*families, place, counts, seed=SEED)
-        area = compare_areas(*families, counts, l0=max(edge, 1.0), loss=loss, seed=SEED)
-        told["difference"] = {
-            "at_l0": asdict(at.difference) | {"probability": at.probability},
-            "area": asdict(area.difference) | {"probability": area.probability},
-        }
+        told["difference"] = _difference(families[0], families[1], place, (edge, loss), counts)
     return told
 
 
@@ -79,6 +77,24 @@ def named(workspace: Workspace, source: str, pattern: str) -> list[str]:
             f"{', '.join(there) or 'none'}. * stands for any letters; quote it."
         )
     return found
+
+
+def _difference(
+    a: Sequence[Arm],
+    b: Sequence[Arm],
+    place: float,
+    reference: tuple[float, float],
+    counts: np.ndarray,
+) -> dict[str, Any]:
+    from sae_core.frontier_comparison import compare_areas, compare_at
+
+    at = compare_at(a, b, place, counts, seed=SEED)
+    l0, loss = reference
+    area = compare_areas(a, b, counts, l0=l0, loss=loss, seed=SEED)
+    return {
+        "at_l0": asdict(at.difference) | {"probability": at.probability},
+        "area": asdict(area.difference) | {"probability": area.probability},
+    }
 
 
 def _family(
@@ -97,7 +113,7 @@ def _family(
     return {
         "family": pattern,
         "points": points,
-        "hypervolume": hypervolume(front, l0=max(l0, 1.0), loss=loss),
+        "hypervolume": hypervolume(front, l0=l0, loss=loss),
         "at_l0": asdict(value_with_interval(family, place, counts, seed=SEED)),
     }
 

@@ -55,6 +55,11 @@ JOIN document_sums AS d ON d.sae = s.sae AND d.sae_hash = s.sae_hash
 WHERE s.source = {quoted(source)} AND s.recipe IN ({names or "NULL"})
 GROUP BY s.recipe, s.sae ORDER BY s.sae"""
     rows = query(workspace, sql).to_pylist()
+    if any(None in row[part] for row in rows for part in ("loss", "weight")):
+        raise UserError(
+            f"{source} has no {quantity}: the language model's losses were not measured on it. "
+            "Allowed for it: mse."
+        )
     if absent := [name for name in recipes if name not in {row["recipe"] for row in rows}]:
         known = ", ".join(recipes_of(workspace, source)) or "none"
         raise UserError(f"{source} has no evaluated SAE of {absent}. There are: {known}.")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.remote.place import remote_of
-from pipeline.training.record import DONE_FILE
 from pipeline.workspace import Workspace
 
 
@@ -31,6 +30,8 @@ def sent(workspace: Workspace) -> Sent | None:
     remote = remote_of(workspace)
     if remote is None:
         return None
+    from pipeline.training.record import DONE_FILE
+
     found = workspace.activations.glob("*/*/manifests/*.json")
     whole = [path for path in found if path.stem.count(".") == 1]  # <kind>.<layer>.json
     sources = [path.with_name(f"{path.stem}.remote.json") for path in whole]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pipeline.catalog.warehouse import query
+from pipeline.catalog.write import write_run
 from pipeline.cli.app import main
 from pipeline.errors import UserError
 from pipeline.overview.frontier import arms, recipes_of
@@ -15,6 +17,7 @@ from pipeline.study.config import Study
 from pipeline.workspace import Workspace
 from sae_core.bootstrap import resample_counts
 from sae_core.frontier_comparison import compare_at, family_frontier, value_with_interval
+from tests.pipeline.catalog.rows import row, sae
 
 SOURCE = "pylm.trained.resid_post.1"
 
@@ -88,3 +91,27 @@ def test_the_command_compares_a_family_with_another(
     with pytest.raises(SystemExit, match="2"):
         main([*given[:-1], "gated*"])
     assert "There are: topk8" in capsys.readouterr().err
+
+
+def test_a_random_network_has_no_loss_to_recover(
+    world: tuple[Workspace, Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = world
+    random = SOURCE.replace("trained", "random")
+    given = ["--workspace", str(workspace.root), "frontier", random, "topk8"]
+    with pytest.raises(SystemExit, match="2"):
+        main([*given, "--loss", "loss_not_recovered"])
+    assert "there is no loss to recover. `--loss mse`" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(given)
+
+
+def test_losses_that_were_not_measured_are_told(tmp_path: Path) -> None:
+    workspace, name = Workspace.open(tmp_path), "m.gaussian.resid_post.0/t.s0"
+    told = {"sae": name, "sae_hash": "h", "evaluation_hash": "e", "document": 0}
+    sums = row("document_sums", **told, n_tokens=8, n_active=16, squared_error=1.0)
+    write_run(workspace, "r", {"saes": [sae(name)], "document_sums": [sums]}, kind="x")
+    with pytest.raises(UserError, match="losses were not measured on it"):
+        arms(workspace, "m.gaussian.resid_post.0", ["t"], "loss_not_recovered")
+    (arm,) = arms(workspace, "m.gaussian.resid_post.0", ["t"], "mse")
+    assert arm.loss.tolist() == [[1.0]]
