@@ -108,7 +108,7 @@ def _fault(result: "TrainingResult") -> str | None:
     from pipeline import load
 
     if result.status != "ok":
-        return f"{result.sae} {result.status}: its loss is not finite from some step on"
+        return f"{result.sae}: {result.divergence}"
     try:
         parameters = load(result.path).state_dict()
     except UserError as error:

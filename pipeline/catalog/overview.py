@@ -18,14 +18,14 @@ SELECT
   (SELECT count(*) FROM internal.current_saes),
   (SELECT count(DISTINCT m.sae) FROM metrics AS m
    JOIN internal.current_saes AS s ON m.sae = s.sae AND m.sae_hash = s.sae_hash)"""
-_DIVERGED = "SELECT sae FROM internal.current_saes WHERE status <> 'ok' ORDER BY sae"
+_DIVERGED = "SELECT sae, divergence FROM internal.current_saes WHERE status <> 'ok' ORDER BY sae"
 
 
 def overview(workspace: Workspace) -> dict[str, Any]:
     """Counts of studies, sources, SAEs and evaluated SAEs; runs alive and died; plain data."""
     with connect(workspace) as connection:
         counts = connection.execute(_COUNTS).fetchone()
-        diverged = [sae for (sae,) in connection.execute(_DIVERGED).fetchall()]
+        diverged = connection.execute(_DIVERGED).fetchall()
     names = ("studies", "sources", "saes", "evaluations")
     known = [(run, holder, alive) for run, (holder, alive) in runs(workspace).items()]
     device, remote = device_holder(workspace), sent(workspace)
@@ -36,7 +36,7 @@ def overview(workspace: Workspace) -> dict[str, Any]:
         "running": [_run(run, holder) for run, holder, alive in known if alive],
         "device": str(device) if device else None,
         "failed": [asdict(one) for one in failures(workspace)],
-        "diverged": diverged,
+        "diverged": [{"sae": sae, "why": why} for sae, why in diverged],
         "died": [_run(run, holder) for run, holder, alive in known if not alive],
     }
 

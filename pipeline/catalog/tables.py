@@ -89,6 +89,8 @@ _SAES = Table(
         "wait_share d share of the time spent waiting for data",
         "dead_train d share of latents that did not fire within the dead window at the end",
         "status v ok, or diverged",
+        "divergence v the step and the term that was first not finite, and the last good "
+        "checkpoint; NULL where training did not diverge",
         "trained_on v on what it was trained, in order: 1 process, or such as 2 ranks by tokens; "
         "gradients of ranks are those of 1 process within 1e-5 of the largest",
     ),

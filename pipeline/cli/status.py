@@ -31,7 +31,8 @@ def _text(state: dict[str, Any]) -> str:
     lines += _listed("device", [state["device"] or "free"])
     failed = [f"{one['what']}, {one['at']}: {one['why']}" for one in state["failed"]]
     lines += _listed("failed", failed)
-    lines += _listed("diverged", state["diverged"])
+    diverged = [": ".join(filter(None, (one["sae"], one["why"]))) for one in state["diverged"]]
+    lines += _listed("diverged", diverged)
     lines += _listed("died", [f"{run['run']}: {run['holder']}" for run in state["died"]])
     lines += [] if running else _next(state)
     return "\n".join(lines)

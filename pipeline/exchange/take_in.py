@@ -48,6 +48,7 @@ _OF_TRAINING = (
     "tokens_per_second",
     "wait_share",
     "dead_train",
+    "divergence",
     "trained_on",
 )
 

@@ -114,6 +114,7 @@ def _sae_row(member: Member, done: Done, store: TrainingData) -> dict[str, objec
         "wait_share": done.wait_share,
         "dead_train": done.final["dead_train"],
         "status": done.status,
+        "divergence": done.divergence if done.status == "diverged" else None,
         "trained_on": ", then ".join(done.ways),
     }
 

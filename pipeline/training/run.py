@@ -39,8 +39,8 @@ class TrainingResult:
 
     `path` its folder; `tokens` seen, `epochs` passes over the stored rows; `seconds` of training,
     waiting for the device left out; `wait_share` of them spent waiting for data; `final` the last
-    interval's metrics and `dead_train`; `curve` all rows; `status` 'ok' or 'diverged'; `ways` on
-    what it was trained, in order.
+    interval's metrics and `dead_train`; `curve` all rows; `status` 'ok' or 'diverged', and then
+    `divergence` says where, in what, and what is left; `ways` on what it was trained, in order.
     """
 
     sae: str
@@ -55,6 +55,7 @@ class TrainingResult:
     final: dict[str, float]
     curve: tuple[CurveRow, ...]
     status: str
+    divergence: str | None = None
     ways: tuple[str, ...] = ()
 
 
@@ -175,5 +176,6 @@ def _result(run: Run, *, reused: bool) -> TrainingResult:
         final={k: math.nan if v is None else v for k, v in done.final.items()},
         curve=read_curve(run.folder).rows,
         status=done.status,
+        divergence=done.divergence if done.status == "diverged" else None,
         ways=done.ways,
     )

@@ -33,6 +33,9 @@ recipes:
 N_ROWS = 400
 
 
+DIVERGENCE = "training diverged at step 13 (l1 was the first that was not finite)"
+
+
 @dataclass
 class FakeStages:
     """The pipeline's stages: what they were asked, and what exists."""
@@ -132,6 +135,7 @@ class FakeStages:
             final={"fvu": 0.2, "dead_share": self.dead_share, "tokens_per_second": -1.0},
             curve=(CurveRow(1, 500, "fvu", 0.5), CurveRow(2, 1000, "fvu", 0.2)),
             status="diverged" if cell.sae_id in self.diverged else "ok",
+            divergence=DIVERGENCE if cell.sae_id in self.diverged else None,
             ways=("1 process",),
         )
 

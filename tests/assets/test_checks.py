@@ -50,7 +50,7 @@ def test_a_diverged_sae_is_not_evaluated(
     stages.diverged.add(f"{SOURCE}/{KEY}")
     outcome = run_plan(workspace, plan_of([SOURCE], [KEY, "topk.s1"]))
     assert [run.assets for run in outcome.failed] == [("sae", "evaluation")]
-    assert "diverged" in outcome.failed[0].sentence
+    assert "diverged at step 13 (l1 was the first" in outcome.failed[0].sentence
     assert stages.judged == {f"{SOURCE}/topk.s1"}
 
 

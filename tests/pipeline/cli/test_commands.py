@@ -21,6 +21,7 @@ from pipeline.workspace import Workspace
 from tests.pipeline.catalog.rows import metric, sae
 
 NAME = "m.trained.resid_post.0/t.s0"
+BAD = "m.trained.mlp_out.0/t.s0"
 Captured = pytest.CaptureFixture[str]
 
 
@@ -115,7 +116,7 @@ def test_status_counts_what_exists_and_names_what_runs_and_died(
     workspace: Workspace, capsys: Captured
 ) -> None:
     rows = {
-        "saes": [sae(NAME), sae("m.trained.mlp_out.0/t.s0", status="diverged")],
+        "saes": [sae(NAME), sae(BAD, status="diverged", divergence="diverged at step 7")],
         "metrics": [metric(NAME, "l0", 3.0)],
     }
     write_run(workspace, "r", rows, kind="training")
@@ -133,7 +134,8 @@ def test_status_counts_what_exists_and_names_what_runs_and_died(
     assert [state[name] for name in ("studies", "sources", "saes", "evaluations")] == [0, 0, 2, 1]
     assert [run["run"] for run in state["running"]] == ["alive"]
     assert [run["run"] for run in state["died"]] == ["killed"]
-    assert state["diverged"] == ["m.trained.mlp_out.0/t.s0"]
+    assert state["diverged"] == [{"sae": BAD, "why": "diverged at step 7"}]
+    assert f"diverged     {BAD}: diverged at step 7" in text
     assert "(training)" in state["device"]
     assert "alive: process" in text
     assert "killed: process" in text

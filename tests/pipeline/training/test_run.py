@@ -145,6 +145,9 @@ def test_the_last_good_checkpoint_of_a_diverged_sae_is_named_and_there(
     assert done is not None
     assert (done.diverged_at, done.last_good_step) == (13, 13)
     assert "its last good checkpoint is of step 13" in done.divergence
+    assert result.divergence == done.divergence
+    (row,) = query(workspace, "SELECT status, divergence FROM saes").to_pylist()
+    assert row == {"status": "diverged", "divergence": done.divergence}
     kept = read_checkpoint(result.path, result.sae_hash)
     assert kept is not None
     assert kept.standing.step == 13
