@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pipeline.catalog.warehouse import query
 from pipeline.errors import UserError
 from pipeline.overview.frontier import arms, recipes_of
 from pipeline.workspace import Workspace
@@ -70,11 +71,16 @@ def compare_families(
 def named(workspace: Workspace, source: str, pattern: str) -> list[str]:
     """The evaluated recipes of a source that a pattern names, sorted."""
     there = recipes_of(workspace, source)
+    if not there:
+        evaluated = "FROM evaluations WHERE evaluation_hash IS NOT NULL"
+        known = query(workspace, f"SELECT DISTINCT source {evaluated} ORDER BY source")
+        listed = ", ".join(known["source"].to_pylist()) or "none"
+        raise UserError(f"{source} has no evaluated SAE. Sources that have: {listed}.")
     found = fnmatch.filter(there, pattern)
     if not found:
         raise UserError(
             f"{pattern!r} names no evaluated recipe of {source}. There are: "
-            f"{', '.join(there) or 'none'}. * stands for any letters; quote it."
+            f"{', '.join(there)}. * stands for any letters; quote it."
         )
     return found
 

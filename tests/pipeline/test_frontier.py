@@ -91,6 +91,9 @@ def test_the_command_compares_a_family_with_another(
     with pytest.raises(SystemExit, match="2"):
         main([*given[:-1], "gated*"])
     assert "There are: topk8" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*given[:-2], "pylm.trained.resid_post.0", "topk*"])
+    assert f"Sources that have: pylm.random.resid_post.1, {SOURCE}" in capsys.readouterr().err
 
 
 def test_a_random_network_has_no_loss_to_recover(
