@@ -230,7 +230,7 @@ ORDER BY source, statistic;
 -- expect: ascending status
 -- expect: numbers in [0, inf]
 SELECT s.status, s.weights, s.recipe,
-  coalesce(m.reason, 'training diverged, so nothing was measured') AS reason,
+  coalesce(m.reason, s.divergence) AS reason,
   count(m.metric) AS numbers, count(DISTINCT s.sae) AS saes, min(m.metric) AS for_example
 FROM saes AS s
 LEFT JOIN (FROM metrics WHERE value IS NULL) AS m ON m.sae = s.sae AND m.sae_hash = s.sae_hash

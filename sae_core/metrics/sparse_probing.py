@@ -214,7 +214,7 @@ METRIC = TallyMetric(
             "chosen by the same rule. n counts labels.",
         ),
     ),
-    version=1,
+    version=2,
     start=_start,
     of="code",
     values=_values,
